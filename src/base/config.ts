@@ -39,7 +39,10 @@ const cap = z.union([z.string(), z.number()]).transform((value, context): Cap =>
   if (percent !== undefined && Number(percent) > 0) return { ofVolume: Number(percent) / 100 }
   const bytes = findSize(text)
   if (bytes !== undefined && bytes > 0) return { bytes }
-  context.addIssue({ code: 'custom', message: 'a size such as 200GiB or 214748364800, or a part such as 80%, is wanted' })
+  context.addIssue({
+    code: 'custom',
+    message: 'a size such as 200GiB or 214748364800, or a part such as 80%, is wanted',
+  })
   return z.NEVER
 })
 
@@ -81,7 +84,9 @@ const upstream = z.strictObject({
   pin: z.array(pattern).default([]),
   push: z.boolean().default(false),
   realms: z.array(z.string()).default([]),
-  connect: z.strictObject({ private: z.boolean().default(false), ca: z.string().nullable().default(null) }).prefault({}),
+  connect: z
+    .strictObject({ private: z.boolean().default(false), ca: z.string().nullable().default(null) })
+    .prefault({}),
 })
 
 export const configSchema = z.strictObject({

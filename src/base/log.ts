@@ -1,0 +1,82 @@
+import { type DestinationStream, type Logger, pino, stdTimeFunctions } from 'pino'
+
+/** What rooms are handed: an object of facts first, then a fixed sentence. */
+export type Log = Pick<Logger, 'debug' | 'info' | 'warn' | 'error'>
+
+export const LOG_LEVELS = ['debug', 'info', 'warn', 'error', 'silent'] as const
+export type LogLevel = (typeof LOG_LEVELS)[number]
+
+export type LogOptions = {
+  readonly level: LogLevel
+  /** For a person at a terminal; else one JSON object a line. */
+  readonly isPretty: boolean
+  /** Left out: standard output. */
+  readonly to?: DestinationStream
+}
+
+/** Keys whose values are never written, at any of the depths that our lines have. */
+const SECRET_KEYS = ['password', 'token', 'secret', 'authorization', 'cookie', 'set-cookie']
+const REDACTED = SECRET_KEYS.flatMap((key) => [`["${key}"]`, `*["${key}"]`, `*.*["${key}"]`])
+
+/** Opens the log. Pretty lines are made in this process: a transport of pino's would cost a thread. */
+export async function openLog({ level, isPretty, to }: LogOptions): Promise<Log> {
+  const destination = isPretty ? await prettyTo(to) : (to ?? pino.destination({ fd: 1, sync: true }))
+  const log: Log = pino(
+    {
+      level,
+      base: null,
+      timestamp: stdTimeFunctions.isoTime,
+      formatters: { level: (label) => ({ level: label }) },
+      redact: { paths: REDACTED, censor: '***' },
+      serializers: { error: errorFacts, cause: errorFacts, err: errorFacts },
+      hooks: { streamWrite: scrubbed },
+    },
+    destination,
+  )
+  return log
+}
+
+/** Says nothing, to nobody. */
+export const silentLog: Log = pino({ level: 'silent' }, { write: () => undefined })
+
+/** Loaded only where somebody watches: it is a tenth of a second of a start. */
+async function prettyTo(to: DestinationStream | undefined): Promise<DestinationStream> {
+  const { build } = await import('pino-pretty')
+  return build({
+    colorize: to === undefined,
+    singleLine: true,
+    translateTime: 'SYS:HH:MM:ss.l',
+    ...(to ? { destination: { write: (line: string) => to.write(line) } as never } : { destination: 1, sync: true }),
+  })
+}
+
+const USER_INFO = /(https?:\/\/)[^\s/@"\\]{1,1024}@/gi
+const QUERY = /(https?:\/\/[^\s?#"\\]{1,2048})\?[^\s"\\]*/gi
+const CREDENTIALS = /\b(Bearer|Basic) +[A-Za-z0-9._~+/=-]{6,}/gi
+
+/** A line without what may be a secret: user and query of a URL (a signed one), credentials of a header. */
+export function scrubbed(line: string): string {
+  if (!line.includes('://') && !line.includes('ea') && !line.includes('asic')) return line
+  return line.replace(USER_INFO, '$1***@').replace(QUERY, '$1?***').replace(CREDENTIALS, '$1 ***')
+}
+
+const CAUSES_MAX = 5
+
+/** An error as facts: message and code of it and of what caused it; the stack only of what nobody expected. */
+function errorFacts(thrown: unknown, depth = 0): unknown {
+  if (!(thrown instanceof Error)) return thrown
+  const { code, fault, reason } = thrown as { code?: unknown; fault?: unknown; reason?: unknown }
+  return {
+    name: thrown.name,
+    message: thrown.message,
+    ...(typeof code === 'string' && { code }),
+    ...(typeof fault === 'string' && { fault }),
+    ...(typeof reason === 'string' && { reason }),
+    ...(isUnexpected(thrown) && { stack: thrown.stack }),
+    ...(thrown.cause !== undefined && depth < CAUSES_MAX && { cause: errorFacts(thrown.cause, depth + 1) }),
+  }
+}
+
+/** What a programmer got wrong; failures of networks, disks and upstreams are told by their message and code. */
+const isUnexpected = (error: Error): boolean =>
+  error instanceof TypeError || error instanceof RangeError || error instanceof ReferenceError

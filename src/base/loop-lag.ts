@@ -1,0 +1,44 @@
+import { monitorEventLoopDelay } from 'node:perf_hooks'
+
+const RESOLUTION_MS = 10
+const QUANTILES = [0.5, 0.99, 1] as const
+
+/**
+ * How late the event loop runs its timers. Readers don't disturb each other: scrapes take from one histogram, health
+ * from another, and each begins anew when read.
+ */
+export class LoopLag {
+  readonly #forScrapes = started()
+  readonly #forHealth = started()
+
+  /** Quantiles since the last call, in milliseconds beyond the sampling's own pace. */
+  takeQuantilesMs(): readonly (readonly [quantile: string, ms: number])[] {
+    const found = QUANTILES.map((each) => [String(each), lagMs(this.#forScrapes.percentile(each * 100))] as const)
+    this.#forScrapes.reset()
+    return found
+  }
+
+  /** The worst since the last call, in milliseconds. */
+  takeMaxMs(): number {
+    const ms = lagMs(this.#forHealth.max)
+    this.#forHealth.reset()
+    return ms
+  }
+
+  [Symbol.dispose](): void {
+    this.#forScrapes.disable()
+    this.#forHealth.disable()
+  }
+}
+
+function started(): ReturnType<typeof monitorEventLoopDelay> {
+  const histogram = monitorEventLoopDelay({ resolution: RESOLUTION_MS })
+  histogram.enable()
+  return histogram
+}
+
+/** An empty histogram reads a huge minimum and 0 or NaN else: no lag is known, so none is told. */
+function lagMs(nanoseconds: number): number {
+  const ms = nanoseconds / 1e6 - RESOLUTION_MS
+  return Number.isFinite(ms) ? Math.max(0, ms) : 0
+}

@@ -1,0 +1,173 @@
+import { Counter, Gauge, Registry } from '@prometheus-io/client'
+import type { Fault } from './errors.ts'
+import { LoopLag } from './loop-lag.ts'
+
+const ROUTES = ['ping', 'manifest', 'blob', 'tags', 'referrers', 'write', 'other'] as const
+const OUTCOMES = ['hit', 'stale', 'miss', 'joined', 'passed', 'refused', 'failed', 'left'] as const
+const STATUS_CLASSES = ['1xx', '2xx', '3xx', '4xx', '5xx', 'failed'] as const
+
+/** What kind of thing was asked for. */
+export type Route = (typeof ROUTES)[number]
+
+/**
+ * How it ended: answered from here (`hit`), from here though no longer fresh (`stale`), from upstream (`miss`), from a
+ * fetch that another request had started (`joined`), `passed` on; `refused` is a 4xx, `failed` a 5xx or a body cut
+ * short, `left` a client who went before the end.
+ */
+export type Outcome = (typeof OUTCOMES)[number]
+
+export type DiskCounts = { readonly bytes: number; readonly capBytes: number; readonly blobs: number }
+
+type Child = { inc(amount?: number): void }
+type UpstreamChildren = { readonly bytes: Child; readonly requests: ReadonlyMap<string, Child> }
+
+/** Label of an upstream that wasn't named at the start: labels are bounded. */
+const OTHER = 'other'
+
+/** The process's numbers. Children of labels are taken once; none is a repository or a digest. */
+export class Metrics {
+  readonly #registry = new Registry()
+  readonly #lag = new LoopLag()
+  readonly #answers: ReadonlyMap<Route, ReadonlyMap<Outcome, Child>>
+  readonly #bytesOut: ReadonlyMap<Route, Child>
+  readonly #upstreams: ReadonlyMap<string, UpstreamChildren>
+  readonly #fillFailures: Counter<'fault'>
+  readonly #evictedBlobs: Counter
+  readonly #evictedBytes: Counter
+  readonly #quarantined: Counter
+  readonly #accessLinesLost: Counter
+
+  /** @param upstreams registry hosts that may be a label */
+  constructor(upstreams: Iterable<string>) {
+    const answers = this.#counter('requests_total', 'Requests answered', ['route', 'outcome'])
+    const bytesOut = this.#counter('client_bytes_total', 'Body bytes sent to clients', ['route'])
+    const bytesIn = this.#counter('upstream_bytes_total', 'Body bytes received from upstreams', ['upstream'])
+    const requests = this.#counter('upstream_requests_total', 'Requests to upstreams', ['upstream', 'status'])
+    this.#fillFailures = this.#counter('fill_failures_total', 'Sources that failed a fill', ['fault'])
+    this.#evictedBlobs = this.#counter('evicted_blobs_total', 'Blobs evicted to keep under the cap')
+    this.#evictedBytes = this.#counter('evicted_bytes_total', 'Bytes freed by eviction')
+    this.#quarantined = this.#counter('quarantined_total', 'Blobs and spools set aside because their bytes were wrong')
+    this.#accessLinesLost = this.#counter('access_lines_lost_total', 'Access lines dropped because nobody read them')
+    this.#answers = new Map(ROUTES.map((route) => [route, outcomesOf(answers, route)]))
+    this.#bytesOut = new Map(ROUTES.map((route) => [route, bytesOut.labels({ route })]))
+    this.#upstreams = new Map(
+      [...new Set([...upstreams, OTHER])].map((upstream) => [
+        upstream,
+        { bytes: bytesIn.labels({ upstream }), requests: statusesOf(requests, upstream) },
+      ]),
+    )
+    this.#watchProcess()
+  }
+
+  countAnswer(route: Route, outcome: Outcome, bytes: number): void {
+    this.#answers.get(route)?.get(outcome)?.inc()
+    if (bytes > 0) this.#bytesOut.get(route)?.inc(bytes)
+  }
+
+  /** @param status of the answer, or undefined where none came */
+  countUpstreamRequest(upstream: string, status: number | undefined): void {
+    const statusClass = status === undefined ? 'failed' : `${Math.floor(status / 100)}xx`
+    this.#upstreamOf(upstream)?.requests.get(statusClass)?.inc()
+  }
+
+  countUpstreamBytes(upstream: string, bytes: number): void {
+    this.#upstreamOf(upstream)?.bytes.inc(bytes)
+  }
+
+  countFillFailure(fault: Fault): void {
+    this.#fillFailures.inc({ fault })
+  }
+
+  countEvicted(bytes: number): void {
+    this.#evictedBlobs.inc()
+    this.#evictedBytes.inc(bytes)
+  }
+
+  countQuarantined(): void {
+    this.#quarantined.inc()
+  }
+
+  countAccessLinesLost(lines: number): void {
+    this.#accessLinesLost.inc(lines)
+  }
+
+  /** Gauges are asked for when somebody reads them. */
+  watch(parts: { disk: () => DiskCounts; isDegraded: () => boolean; fills: () => number }): void {
+    const { disk } = parts
+    this.#gauge('disk_bytes', 'Bytes of blobs and spools on the disk', () => disk().bytes)
+    this.#gauge('disk_cap_bytes', 'Bytes that the disk may hold', () => disk().capBytes)
+    this.#gauge('disk_blobs', 'Blobs on the disk', () => disk().blobs)
+    this.#gauge('fills_under_way', 'Fills under way', parts.fills)
+    const help = '1 while a part fails and is worked around'
+    const isDegraded = this.#labelledGauge('degraded', help, 'part', (gauge) =>
+      gauge.labels({ part: 'disk' }).set(parts.isDegraded() ? 1 : 0),
+    )
+    isDegraded.labels({ part: 'disk' }).set(0)
+  }
+
+  /** In Prometheus' text format. */
+  text(): Promise<string> {
+    return this.#registry.metrics()
+  }
+
+  get contentType(): string {
+    return this.#registry.contentType
+  }
+
+  /** Worst event-loop lag since the last reading by /readyz. */
+  lagMs(): number {
+    return this.#lag.takeMaxMs()
+  }
+
+  [Symbol.dispose](): void {
+    this.#lag[Symbol.dispose]()
+  }
+
+  #upstreamOf(upstream: string): UpstreamChildren | undefined {
+    return this.#upstreams.get(upstream) ?? this.#upstreams.get(OTHER)
+  }
+
+  #watchProcess(): void {
+    this.#labelledGauge('event_loop_lag_seconds', 'Event-loop lag since the last scrape', 'quantile', (gauge) => {
+      for (const [quantile, ms] of this.#lag.takeQuantilesMs()) gauge.labels({ quantile }).set(ms / 1000)
+    })
+    this.#gauge('resident_memory_bytes', 'Resident memory of the process', () => process.memoryUsage.rss())
+    this.#gauge('cpu_seconds', 'User and system CPU of the process', () => {
+      const { user, system } = process.cpuUsage()
+      return (user + system) / 1e6
+    })
+  }
+
+  #counter<L extends string = never>(name: string, help: string, labelNames: readonly L[] = []): Counter<L> {
+    return new Counter({ name: `millpond_${name}`, help, labelNames: [...labelNames], registers: [this.#registry] })
+  }
+
+  #gauge(name: string, help: string, read: () => number): void {
+    new Gauge({
+      name: `millpond_${name}`,
+      help,
+      registers: [this.#registry],
+      collect() {
+        this.set(read())
+      },
+    })
+  }
+
+  #labelledGauge<L extends string>(name: string, help: string, label: L, collect: (gauge: Gauge<L>) => void): Gauge<L> {
+    return new Gauge({
+      name: `millpond_${name}`,
+      help,
+      labelNames: [label],
+      registers: [this.#registry],
+      collect() {
+        collect(this)
+      },
+    })
+  }
+}
+
+const outcomesOf = (counter: Counter<'route' | 'outcome'>, route: Route): ReadonlyMap<Outcome, Child> =>
+  new Map(OUTCOMES.map((outcome) => [outcome, counter.labels({ route, outcome })]))
+
+const statusesOf = (counter: Counter<'upstream' | 'status'>, upstream: string): ReadonlyMap<string, Child> =>
+  new Map(STATUS_CLASSES.map((status) => [status, counter.labels({ upstream, status })]))
