@@ -1,0 +1,81 @@
+import picomatch from 'picomatch'
+import type { UpstreamConfig } from '../base/config.ts'
+import { OciError } from '../base/errors.ts'
+import { DOCKER_HUB, DOCKER_HUB_ALIASES } from '../base/well-known.ts'
+import { findRegistryHost, type RegistryHost, type RepositoryPath } from '../oci/names.ts'
+
+/** What of an upstream's configuration decides which requests are its. */
+export type Rules = Pick<UpstreamConfig, 'default' | 'hosts' | 'allow' | 'deny' | 'push'>
+
+/** One upstream as requests see it. */
+export class Registry {
+  readonly host: RegistryHost
+  readonly isHub: boolean
+  readonly takesWrites: boolean
+  readonly #isAllowed: (path: string) => boolean
+  readonly #isDenied: (path: string) => boolean
+
+  constructor(host: RegistryHost, rules: Rules) {
+    this.host = host
+    this.isHub = host === DOCKER_HUB
+    this.takesWrites = rules.push
+    this.#isAllowed = matcherOf(rules.allow)
+    this.#isDenied = matcherOf(rules.deny)
+  }
+
+  mayServe(path: RepositoryPath): boolean {
+    return this.#isAllowed(path) && !this.#isDenied(path)
+  }
+}
+
+/** The closed list of upstreams: what isn't here is never dialled (fault 83). */
+export class Registries {
+  /** What a request means that names none; undefined where it then means nothing. */
+  readonly default: Registry | undefined
+  readonly #byName = new Map<string, Registry>()
+  readonly #byHostHeader = new Map<string, Registry>()
+
+  /** @param upstreams every upstream there is, the well-known among them */
+  constructor(upstreams: Iterable<readonly [RegistryHost, Rules]>) {
+    let chosen: Registry | undefined
+    for (const [host, rules] of upstreams) {
+      const registry = new Registry(host, rules)
+      for (const name of namesOf(registry)) {
+        this.#byName.set(name, registry)
+        this.#byHostHeader.set(name, registry)
+      }
+      for (const name of rules.hosts) this.#byHostHeader.set(name.toLowerCase(), registry)
+      if (rules.default) chosen = registry
+    }
+    this.default = chosen ?? this.#byName.get(DOCKER_HUB)
+  }
+
+  /** By the name that clients use for it, as `ns` or in a path. */
+  find(name: string): Registry | undefined {
+    return this.#byName.get(name) ?? this.#byName.get(name.toLowerCase())
+  }
+
+  /** @throws {OciError} nameInvalid, nameUnknown */
+  parse(name: string): Registry {
+    const registry = this.find(name)
+    if (registry) return registry
+    if (!findRegistryHost(name)) throw new OciError('nameInvalid', 'this is not the name of a registry host')
+    throw unknownHost()
+  }
+
+  /** By a Host header, with its port or without. */
+  findByHostHeader(header: string): Registry | undefined {
+    const lower = header.toLowerCase()
+    return this.#byHostHeader.get(lower) ?? this.#byHostHeader.get(lower.replace(/:[0-9]{0,5}$/, ''))
+  }
+}
+
+export const unknownHost = (): OciError => new OciError('nameUnknown', 'no upstream of this cache has that host name')
+
+const namesOf = ({ host, isHub }: Registry): readonly string[] => (isHub ? [host, ...DOCKER_HUB_ALIASES] : [host])
+
+function matcherOf(patterns: readonly string[]): (path: string) => boolean {
+  if (patterns.length === 0) return () => false
+  if (patterns.includes('**')) return () => true
+  return picomatch([...patterns])
+}
