@@ -8,8 +8,6 @@ import { type Act, type Answer, type Rule, type Seen, send } from './misbehave.t
 import { seenOf } from './seen.ts'
 import { type AuthOptions, json, TokenServer } from './token-server.ts'
 
-export { seededBytes } from './images.ts'
-
 export type UpstreamOptions = {
   readonly auth?: AuthOptions
   /** Docker Hub's ratelimit headers; a manifest GET beyond `limit` is answered 429. */

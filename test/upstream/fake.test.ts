@@ -1,6 +1,7 @@
 import { expect, test } from 'vitest'
 import { digestOf } from '../../src/oci/digest.ts'
-import { seededBytes, startUpstream } from '../support/upstream.ts'
+import { seededBytes } from '../support/images.ts'
+import { startUpstream } from '../support/upstream.ts'
 
 test('the fake upstream serves an image by tag and digest, whole and by range, and counts', async () => {
   await using upstream = await startUpstream()
