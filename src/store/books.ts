@@ -1,0 +1,264 @@
+import SqliteDatabase, { type Database, type Statement } from 'better-sqlite3'
+import { LRUCache } from 'lru-cache'
+import { type Digest, findDigest } from '../oci/digest.ts'
+
+/** What the books say of a blob. `usedMs` is wall time. */
+export type Entry = { readonly digest: Digest; readonly sizeBytes: number; readonly usedMs: number }
+export type FoundBlob = Entry
+
+/** Where a walk by last use goes on. */
+export type Cursor = { readonly usedMs: number; readonly digest: Digest }
+
+/**
+ * How much a blob's bytes are trusted. `new`: entered since the last clean stop, as good as the page cache.
+ * `suspect`: was new when the machine went down; it is hashed before it is served. `sure`: a clean stop came after it.
+ */
+export type Trust = 'new' | 'suspect' | 'sure'
+
+const TRUST: readonly Trust[] = ['new', 'suspect', 'sure']
+const VERSION = 1
+const CACHED_MAX = 50_000
+/** A touch is written when the last use in the books is older. */
+const TOUCH_EACH_MS = 3_600_000
+/** Uses that wait to be written; beyond it they are known to memory alone. */
+const UNTOLD_MAX = 10_000
+/** Rows a transaction: a thousand would stop the loop for 60 ms (M). */
+const SLICE = 50
+const WAL_BYTES_MAX = 16 * 1024 * 1024
+
+const SCHEMA = `
+  CREATE TABLE IF NOT EXISTS blobs (
+    digest TEXT PRIMARY KEY, size INTEGER NOT NULL, used INTEGER NOT NULL, trust INTEGER NOT NULL
+  ) WITHOUT ROWID;
+  CREATE INDEX IF NOT EXISTS blobs_by_use ON blobs (used, digest);
+  CREATE INDEX IF NOT EXISTS blobs_unsure ON blobs (trust) WHERE trust < 2;
+  CREATE TABLE IF NOT EXISTS facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+  PRAGMA user_version = ${VERSION};
+`
+
+type Row = { readonly digest: string; readonly size: number; readonly used: number; readonly trust: number }
+export type Found = { readonly sizeBytes: number; readonly usedMs: number; readonly trust: Trust }
+type Cached = Found & { writtenMs: number; usedMs: number }
+
+/**
+ * What is on the disk, how large, last used when. One writer, which is this process: opened exclusively, and that is
+ * the folder's lock. Every method is synchronous and short; a look-up is answered from memory or a prepared statement.
+ */
+export class Books {
+  readonly #db: Database
+  readonly #find: Statement<[string], Row>
+  readonly #enter: Statement<[string, number, number, number]>
+  readonly #drop: Statement<[string]>
+  readonly #touch: Statement<[number, string]>
+  readonly #oldest: Statement<[number, string, number], Row>
+  readonly #cached: LRUCache<Digest, Cached>
+  readonly #untold = new Map<Digest, Cached>()
+  #blobs = 0
+  #bytes = 0
+  #lastUseMs = 0
+
+  /** Opens the books at `path`. @throws the library's error: busy, corrupt, not a database, unreadable */
+  static open(path: string): Books {
+    const db = new SqliteDatabase(path, { timeout: 0 })
+    try {
+      db.pragma('locking_mode = EXCLUSIVE')
+      db.exec('BEGIN IMMEDIATE; COMMIT') // takes the lock, or says at once that another has it
+      db.pragma('journal_mode = WAL')
+      db.pragma('synchronous = NORMAL')
+      db.pragma(`journal_size_limit = ${WAL_BYTES_MAX}`)
+      return new Books(db)
+    } catch (error) {
+      db.close()
+      throw error
+    }
+  }
+
+  private constructor(db: Database) {
+    const version = db.pragma('user_version', { simple: true })
+    if (version !== 0 && version !== VERSION) throw new Error(`the books are of version ${version}`)
+    if (db.pragma('quick_check(1)', { simple: true }) !== 'ok') throw new Error('the books are torn')
+    db.transaction(() => db.exec(SCHEMA)).immediate()
+    this.#db = db
+    this.#find = db.prepare('SELECT digest, size, used, trust FROM blobs WHERE digest = ?')
+    this.#enter = db.prepare('INSERT OR REPLACE INTO blobs (digest, size, used, trust) VALUES (?, ?, ?, ?)')
+    this.#drop = db.prepare('DELETE FROM blobs WHERE digest = ?')
+    this.#touch = db.prepare('UPDATE blobs SET used = ? WHERE digest = ?')
+    this.#oldest = db.prepare(
+      'SELECT digest, size, used, trust FROM blobs WHERE (used, digest) > (?, ?) ORDER BY used, digest LIMIT ?',
+    )
+    this.#cached = new LRUCache({ max: CACHED_MAX })
+    const total = db
+      .prepare<[], { blobs: number; bytes: number; used: number }>(
+        'SELECT count(*) AS blobs, ifnull(sum(size), 0) AS bytes, ifnull(max(used), 0) AS used FROM blobs',
+      )
+      .get()
+    this.#blobs = total?.blobs ?? 0
+    this.#bytes = total?.bytes ?? 0
+    this.#lastUseMs = total?.used ?? 0
+  }
+
+  get blobs(): number {
+    return this.#blobs
+  }
+
+  get bytes(): number {
+    return this.#bytes
+  }
+
+  find(digest: Digest): Found | undefined {
+    return this.#lookUp(digest)
+  }
+
+  /** A blob has just come. */
+  enter(digest: Digest, sizeBytes: number, nowMs: number): void {
+    this.#add(digest, sizeBytes, this.#stampOf(nowMs), 'new')
+  }
+
+  /** Blobs were found in the folder; when they were last used is a guess. */
+  enterFound(blobs: readonly FoundBlob[], trust: Trust): void {
+    const enter = this.#db.transaction(() => {
+      for (const { digest, sizeBytes, usedMs } of blobs) this.#add(digest, sizeBytes, usedMs, trust)
+    })
+    enter.immediate()
+  }
+
+  /** @returns the row that there was; undefined where there was none */
+  drop(digest: Digest): Found | undefined {
+    const found = this.#lookUp(digest)
+    if (!found) return undefined
+    this.#drop.run(digest)
+    this.#cached.delete(digest)
+    this.#untold.delete(digest)
+    this.#blobs -= 1
+    this.#bytes -= found.sizeBytes
+    return found
+  }
+
+  /** The bytes were hashed and are right. */
+  trust(digest: Digest): void {
+    const found = this.#lookUp(digest)
+    if (found) this.#put(digest, found.sizeBytes, found.usedMs, 'new')
+  }
+
+  /** Notes a use. Written later, and only if what is written is an hour older. @returns whether there is a row */
+  touch(digest: Digest, nowMs: number): boolean {
+    const found = this.#lookUp(digest)
+    if (!found) return false
+    found.usedMs = this.#stampOf(nowMs)
+    const isDue = found.usedMs - found.writtenMs > TOUCH_EACH_MS && this.#untold.size < UNTOLD_MAX
+    if (isDue) this.#untold.set(digest, found)
+    return true
+  }
+
+  /** Whether there are uses that should be written. */
+  get hasUntold(): boolean {
+    return this.#untold.size > 0
+  }
+
+  /** Writes one slice of the uses noted. @returns whether there are more */
+  writeTouches(): boolean {
+    const slice = [...this.#untold.entries().take(SLICE)]
+    this.#writeUses(slice)
+    for (const [digest] of slice) this.#untold.delete(digest)
+    return this.hasUntold
+  }
+
+  /**
+   * Blobs by last use, the least recent first, from after `after`. Uses that only memory knows of are written first
+   * where they would change the order.
+   */
+  leastRecentlyUsed(count: number, after?: Cursor): readonly Entry[] {
+    while (true) {
+      const rows = this.#oldest.all(after?.usedMs ?? -1, after?.digest ?? '', count)
+      const moved = rows.flatMap((row): [Digest, Cached][] => {
+        const digest = findDigest(row.digest)
+        const cached = digest && this.#cached.peek(digest)
+        return cached && cached.usedMs > row.used ? [[digest, cached]] : []
+      })
+      if (moved.length === 0) return rows.flatMap(entryOf)
+      this.#writeUses(moved.slice(0, SLICE)) // each turn moves rows behind all of these: it ends
+    }
+  }
+
+  /** A fact of these books as a whole. */
+  findFact(name: string): string | undefined {
+    return this.#db.prepare<[string], { value: string }>('SELECT value FROM facts WHERE name = ?').get(name)?.value
+  }
+
+  putFact(name: string, value: string): void {
+    this.#db.prepare('INSERT OR REPLACE INTO facts (name, value) VALUES (?, ?)').run(name, value)
+  }
+
+  /** Moves every blob of trust `from` to `to`. */
+  moveTrust(from: Trust, to: Trust): void {
+    const update = this.#db.prepare('UPDATE blobs SET trust = ? WHERE trust = ?')
+    update.run(TRUST.indexOf(to), TRUST.indexOf(from))
+    this.#cached.clear()
+  }
+
+  /** Every digest that has a row, in order, a slice at a time. */
+  *digests(): Iterable<Digest> {
+    const page = this.#db.prepare<[string], { digest: string }>(
+      'SELECT digest FROM blobs WHERE digest > ? ORDER BY digest LIMIT 1000',
+    )
+    let last = ''
+    for (let rows = page.all(last); rows.length > 0; rows = page.all(last)) {
+      for (const row of rows) {
+        last = row.digest
+        const digest = findDigest(row.digest)
+        if (digest) yield digest
+        else this.#drop.run(row.digest) // nothing that we entered: a flipped bit
+      }
+    }
+  }
+
+  close(): void {
+    while (this.hasUntold) this.writeTouches()
+    this.#db.close()
+  }
+
+  #lookUp(digest: Digest): Cached | undefined {
+    const cached = this.#cached.get(digest)
+    if (cached) return cached
+    const row = this.#find.get(digest)
+    if (!row) return undefined
+    const found = { sizeBytes: row.size, usedMs: row.used, writtenMs: row.used, trust: TRUST[row.trust] ?? 'suspect' }
+    this.#cached.set(digest, found)
+    return found
+  }
+
+  #add(digest: Digest, sizeBytes: number, usedMs: number, trust: Trust): void {
+    const before = this.#lookUp(digest)
+    const used = this.#put(digest, sizeBytes, usedMs, trust)
+    this.#bytes += sizeBytes - (before?.sizeBytes ?? 0)
+    if (!before) this.#blobs += 1
+    this.#lastUseMs = Math.max(this.#lastUseMs, used)
+  }
+
+  #put(digest: Digest, sizeBytes: number, usedMs: number, trust: Trust): number {
+    const used = Math.max(0, Math.floor(usedMs))
+    this.#enter.run(digest, sizeBytes, used, TRUST.indexOf(trust))
+    this.#untold.delete(digest)
+    this.#cached.set(digest, { sizeBytes, usedMs: used, writtenMs: used, trust })
+    return used
+  }
+
+  #writeUses(uses: readonly (readonly [Digest, Cached])[]): void {
+    const write = this.#db.transaction(() => {
+      for (const [digest, { usedMs }] of uses) this.#touch.run(usedMs, digest)
+    })
+    write.immediate()
+    for (const [, cached] of uses) cached.writtenMs = cached.usedMs
+  }
+
+  /** Uses never go back: a wall clock that stepped back must not make the newest blob the oldest. */
+  #stampOf(nowMs: number): number {
+    this.#lastUseMs = Math.max(this.#lastUseMs, Math.floor(nowMs))
+    return this.#lastUseMs
+  }
+}
+
+function entryOf(row: Row): Entry[] {
+  const digest = findDigest(row.digest)
+  return digest ? [{ digest, sizeBytes: row.size, usedMs: row.used }] : []
+}

@@ -1,0 +1,34 @@
+/** `full`: no room, in bytes or inodes; making room may help. `failed`: everything else. */
+export type DiskErrorKind = 'full' | 'failed'
+
+const FULL: ReadonlySet<unknown> = new Set(['ENOSPC', 'EDQUOT', 'SQLITE_FULL'])
+/** Of this process or this machine, not of the disk: they say nothing about whether it works. */
+const OURS: ReadonlySet<unknown> = new Set(['EMFILE', 'ENFILE', 'ENOMEM', 'EAGAIN', 'EBADF'])
+
+/** What a disk did to us. It never crosses into an answer: a pull goes on without keeping. */
+export class DiskError extends Error {
+  override readonly name = 'DiskError'
+  readonly kind: DiskErrorKind
+
+  constructor(kind: DiskErrorKind, message: string, cause?: unknown) {
+    super(message, { cause })
+    this.kind = kind
+  }
+
+  /** Whether it tells of the disk's own health, rather than of our limits. */
+  get isOfDisk(): boolean {
+    return !OURS.has(codeOf(this.cause))
+  }
+}
+
+/** Any thrown thing as a DiskError: its own, or by its code. `doing` completes "the disk failed at …". */
+export function diskErrorOf(thrown: unknown, doing: string): DiskError {
+  if (thrown instanceof DiskError) return thrown
+  const kind = FULL.has(codeOf(thrown)) ? 'full' : 'failed'
+  return new DiskError(kind, kind === 'full' ? `the disk is full at ${doing}` : `the disk failed at ${doing}`, thrown)
+}
+
+/** The code of a system or SQLite error. */
+export function codeOf(thrown: unknown): unknown {
+  return thrown instanceof Error && 'code' in thrown ? thrown.code : undefined
+}

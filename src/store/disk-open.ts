@@ -1,0 +1,97 @@
+import { constants, mkdirSync } from 'node:fs'
+import type { Outside } from '../base/clock.ts'
+import type { Cap } from '../base/config.ts'
+import type { Log } from '../base/log.ts'
+import type { Algorithm } from '../oci/digest.ts'
+import type { Books, Trust } from './books.ts'
+import { DiskError, diskErrorOf } from './disk-error.ts'
+import { DiskHealth } from './disk-health.ts'
+import { OpenFile } from './files.ts'
+import { Folder } from './folder.ts'
+import { bootIdOf, openBooks } from './holder.ts'
+import { Quarantine } from './quarantine.ts'
+import { findSpools, PROBE, reconcile } from './recovery.ts'
+import { Room } from './room.ts'
+import { Spools } from './spools.ts'
+
+export type DiskOptions = {
+  readonly folder: string
+  readonly cap: Cap
+  readonly log: Log
+  readonly outside: Outside
+  /** Left out: 1 GiB, or 5 % of a small volume. */
+  readonly freeKeptBytes?: number
+}
+
+export type DiskParts = {
+  readonly folder: Folder
+  readonly books: Books
+  readonly room: Room
+  readonly spools: Spools
+  readonly health: DiskHealth
+  readonly quarantine: Quarantine
+  /** The folders of blobs, open to be flushed: a commit must not fail for want of a descriptor. */
+  readonly blobFolders: Readonly<Record<Algorithm, OpenFile>>
+}
+
+/** Facts in the books: how the last run ended, and under which boot of the machine. */
+const STOP = 'stop'
+const BOOT = 'boot'
+
+/** Takes the folder and sets right what the last run left. @throws {DiskError} a sentence for the operator */
+export async function openParts(options: DiskOptions): Promise<DiskParts> {
+  const { log, outside } = options
+  const folder = new Folder(options.folder)
+  makeFolders(folder)
+  const { books, isNew } = openBooks(folder, log)
+  try {
+    const bootId = bootIdOf()
+    await settleLastRun(folder, books, isNew, bootId, outside.clock.wallMs(), log)
+    const room = new Room({ ...options, clock: outside.clock })
+    room.take(books.bytes)
+    const health = new DiskHealth(`${folder.spools}/${PROBE}`, outside.clock, log)
+    const kept = await findSpools(folder, bootId, log)
+    const onError = (error: DiskError) => health.failed(error)
+    const spools = new Spools({ folder, room, clock: outside.clock, bootId, kept, onError })
+    const quarantine = new Quarantine(folder.quarantine, room.capBytes, outside.clock, log)
+    const blobFolders = { sha256: await openBlobs(folder, 'sha256'), sha512: await openBlobs(folder, 'sha512') }
+    return { folder, books, room, spools, health, quarantine, blobFolders }
+  } catch (thrown) {
+    books.close()
+    throw diskErrorOf(thrown, `opening ${folder.path}`)
+  }
+}
+
+/** After this the next start believes the books. */
+export function noteCleanStop(books: Books): void {
+  books.moveTrust('new', 'sure')
+  books.putFact(STOP, 'clean')
+}
+
+function makeFolders(folder: Folder): void {
+  for (const path of [folder.blobsOf('sha256'), folder.blobsOf('sha512'), folder.spools, folder.quarantine]) {
+    try {
+      mkdirSync(path, { recursive: true })
+    } catch (error) {
+      throw new DiskError('failed', `nothing can be kept in ${folder.path}: the folder ${path} can't be made`, error)
+    }
+  }
+}
+
+const openBlobs = (folder: Folder, algorithm: Algorithm): Promise<OpenFile> =>
+  OpenFile.open(folder.blobsOf(algorithm), constants.O_RDONLY | constants.O_DIRECTORY)
+
+/**
+ * After a kill under the same boot every byte written is there, and a rename came after its blob's bytes. After a power
+ * cut a file may have its size and zeros in it, if the medium lied: what was entered since the last clean stop is
+ * suspect, as is all that was there when the books were lost.
+ */
+async function settleLastRun(folder: Folder, books: Books, isNew: boolean, bootId: string, nowMs: number, log: Log) {
+  const wasClean = books.findFact(STOP) === 'clean'
+  const isSameBoot = books.findFact(BOOT) === bootId
+  if (!wasClean && !isNew && !isSameBoot) books.moveTrust('new', 'suspect')
+  const trust: Trust = isSameBoot ? 'new' : 'suspect'
+  books.putFact(STOP, 'running')
+  books.putFact(BOOT, bootId)
+  if (!wasClean) await reconcile(folder, books, trust, nowMs, log)
+}
