@@ -57,6 +57,8 @@ export class Exchange {
   asked: Asked | undefined
   /** What the access line names; known at the latest when the answer begins. */
   digest: Digest | undefined
+  /** The connection closes after it: there is more of the request than anyone will read. */
+  isLast = false
   readonly #around: Surroundings
   readonly #startedMs: number
   #facts: CacheFacts | undefined
@@ -158,8 +160,7 @@ export class Exchange {
   }
 
   /** Takes note of an answer that another hand wrote: a write that was passed on. */
-  passed(status: number, bytes: number): void {
-    this.#bytes = bytes
+  passed(status: number): void {
     this.#end(this.hasLeft && !this.response.writableFinished ? 'left' : passedOutcomeOf(status), status)
   }
 
@@ -168,7 +169,7 @@ export class Exchange {
     const fields = [...API_VERSION, 'Cache-Status', cacheStatusOf(facts), ...head]
     const ns = this.asked ? this.asked.ns : this.#namespaceUnread()
     if (ns !== undefined) fields.push('OCI-Namespace', ns)
-    if (this.#around.isDraining) fields.push(...CLOSE)
+    if (this.isLast || this.#around.isDraining) fields.push(...CLOSE)
     this.response.writeHead(status, fields)
   }
 
@@ -181,6 +182,7 @@ export class Exchange {
   #watchClose(): void {
     if (this.#isWatched) return
     this.#isWatched = true
+    this.response.on('error', () => undefined) // a write that meets the client's leaving: `close` tells of it
     this.response.once('close', () => {
       this.#release?.()
       if (this.response.writableFinished) return

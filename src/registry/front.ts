@@ -1,0 +1,170 @@
+import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http'
+import http from 'node:http'
+import https from 'node:https'
+import type { AddressInfo, Socket } from 'node:net'
+import fastifyOf, { type FastifyInstance } from 'fastify'
+import type { Clock } from '../base/clock.ts'
+import { OciError } from '../base/errors.ts'
+import type { Log } from '../base/log.ts'
+import { KIB } from '../base/units.ts'
+import { type Done, Exchange, type Surroundings } from './exchange.ts'
+import { answer, type Passing, type RouteParts } from './routes.ts'
+import { Sockets } from './sockets.ts'
+import { type WriteParts, Writes } from './writes.ts'
+
+export type FrontParts = RouteParts &
+  WriteParts & {
+    readonly clock: Clock
+    readonly log: Log
+    /** Called once for each request, when it has ended. */
+    readonly onDone: (done: Done) => void
+    /** In PEM. */
+    readonly tls?: { readonly cert: string | Buffer; readonly key: string | Buffer } | undefined
+  }
+
+/** What a connection may take (faults 24, 25; the table of limits in the documentation). */
+const HEAD_BYTES_MAX = 64 * KIB // a lazy puller's Range of 1,024 parts is 22 KiB
+const HEAD_MS_MAX = 10_000
+const CHECK_EVERY_MS = 5_000
+const REQUEST_MS_MAX = 6 * 3_600_000 // of a push, the longest there is; a read has no body
+const IDLE_MS_MAX = 125_000 // longer than any client's own: else its next request meets our close
+const REQUESTS_PER_SOCKET_MAX = 1000
+const DRAIN_MS_MAX = 30_000
+/** What is left of a refused body is read and dropped up to this; beyond it the connection is closed. */
+const DROPPED_BYTES_MAX = 64 * KIB
+
+/**
+ * The listener for clients. Reads are answered ahead of fastify, whose reply machinery costs as much as a manifest hit
+ * itself; the writes that are passed on are fastify's.
+ */
+export class Front implements AsyncDisposable {
+  readonly server: http.Server
+  readonly fastify: FastifyInstance
+  readonly #parts: FrontParts
+  readonly #around: Surroundings
+  readonly #writes: Writes
+  readonly #sockets: Sockets
+  #handle: RequestListener = () => undefined
+
+  constructor(parts: FrontParts) {
+    const { clock, log, onDone } = parts
+    this.#parts = parts
+    this.#around = { clock, log, onDone, isDraining: false }
+    this.#writes = new Writes(parts, log)
+    this.server = serverOf(parts.tls)
+    this.fastify = fastifyOf({
+      clientErrorHandler: answerBroken,
+      rewriteUrl: (request) => this.#writes.pathOf(request as IncomingMessage),
+      serverFactory: (handle) => {
+        this.#handle = handle as RequestListener
+        return this.server
+      },
+    })
+    this.#sockets = new Sockets(this.server, clock)
+    this.server.on('request', (request, response) => this.#take(request, response))
+    this.server.on('checkContinue', (request, response) => this.#take(request, response))
+  }
+
+  /** Listens; port 0 takes any that is free. */
+  async listen(at: { readonly host: string; readonly port: number }): Promise<AddressInfo> {
+    const { promise, resolve, reject } = Promise.withResolvers<void>()
+    this.server.once('error', reject)
+    this.server.listen({ ...at, backlog: 511 }, resolve)
+    await promise
+    this.server.off('error', reject)
+    this.server.on('error', (error) => this.#parts.log.error({ error }, 'the listener failed'))
+    const address = this.server.address()
+    if (address === null || typeof address === 'string') throw new Error('the listener has no address')
+    return address
+  }
+
+  /** Takes no one new, closes idle and silent connections, and waits for answers under way, 30 s at most (fault 84). */
+  async drain(): Promise<void> {
+    this.#around.isDraining = true
+    await this.#sockets.drain(DRAIN_MS_MAX)
+    await this.fastify.close()
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.drain()
+  }
+
+  /** Puts the proxies in place; before `listen`. */
+  async open(): Promise<void> {
+    await this.#writes.register(this.fastify)
+    await this.fastify.ready()
+  }
+
+  #take(request: IncomingMessage, response: ServerResponse): void {
+    const exchange = new Exchange(request, response, this.#around)
+    if (hasLargeBody(request)) exchange.isLast = true
+    if (hasTwoHosts(request.rawHeaders)) {
+      exchange.fail(new OciError('requestInvalid', 'a request has one Host'))
+      return
+    }
+    const answering = answer(exchange, this.#parts)
+    if (answering === undefined) return
+    this.#sockets.hold(request.socket, response)
+    if (!(answering instanceof Promise)) this.#pass(exchange, answering)
+  }
+
+  #pass(exchange: Exchange, passing: Passing): void {
+    const { request, response } = exchange
+    if (request.headers.expect !== undefined) response.writeContinue()
+    this.#writes.pass(exchange, passing, () => this.#handle(request, response))
+  }
+}
+
+/** A front whose writes are in place; `listen` opens it. */
+export async function createFront(parts: FrontParts): Promise<Front> {
+  const front = new Front(parts)
+  await front.open()
+  return front
+}
+
+function serverOf(tls: FrontParts['tls']): http.Server {
+  const options = {
+    maxHeaderSize: HEAD_BYTES_MAX,
+    headersTimeout: HEAD_MS_MAX,
+    requestTimeout: REQUEST_MS_MAX,
+    connectionsCheckingInterval: CHECK_EVERY_MS,
+    keepAliveTimeout: IDLE_MS_MAX,
+  }
+  const server = tls
+    ? https.createServer({ ...options, ...tls, handshakeTimeout: HEAD_MS_MAX })
+    : http.createServer(options)
+  server.maxRequestsPerSocket = REQUESTS_PER_SOCKET_MAX
+  return server
+}
+
+/** node takes the first of two and lets the request through (fault 67). */
+function hasTwoHosts(rawHeaders: readonly string[]): boolean {
+  let hosts = 0
+  for (let at = 0; at < rawHeaders.length; at += 2) {
+    const name = rawHeaders[at] ?? ''
+    if (name.length === 4 && name.toLowerCase() === 'host') hosts += 1
+  }
+  return hosts > 1
+}
+
+function hasLargeBody({ headers }: IncomingMessage): boolean {
+  if (headers['transfer-encoding'] !== undefined) return true
+  const length = headers['content-length']
+  return length !== undefined && Number(length) > DROPPED_BYTES_MAX
+}
+
+const STATUS_LINE_OF: Record<string, string> = {
+  HPE_HEADER_OVERFLOW: '431 Request Header Fields Too Large',
+  ERR_HTTP_REQUEST_TIMEOUT: '408 Request Timeout',
+}
+
+/** What isn't HTTP, or is too slow or too large to become a request. */
+function answerBroken(error: Error & { readonly code?: string }, socket: Socket): void {
+  if (!socket.writable || error.code === 'ECONNRESET') {
+    socket.destroy()
+    return
+  }
+  const status = STATUS_LINE_OF[error.code ?? ''] ?? '400 Bad Request'
+  socket.write(`HTTP/1.1 ${status}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`)
+  socket.destroySoon()
+}

@@ -1,0 +1,76 @@
+import { OciError } from '../base/errors.ts'
+import type { CacheFacts } from '../cache/facts.ts'
+import type { Exchange } from './exchange.ts'
+import type { Listings } from './listings.ts'
+import type { ManifestAnswers } from './manifests.ts'
+import { answerReferrers } from './referrers.ts'
+import type { Registries } from './registries.ts'
+import { type Asked, parseRequest } from './request.ts'
+import { answerTags } from './tags.ts'
+
+export type AskedBlob = Extract<Asked, { route: 'blob' }>
+
+/** Who answers what. A blob's answer is given by its own hand, since it is a body that flows. */
+export type RouteParts = {
+  readonly registries: Registries
+  readonly manifests: ManifestAnswers
+  readonly listings: Listings
+  readonly answerBlob: (exchange: Exchange, asked: AskedBlob) => Promise<void>
+}
+
+/** What upstream is to answer: a write, or a question about an upload. */
+export type Passing = Extract<Asked, { route: 'manifest' | 'blob' | 'upload' }>
+
+/** Of these, GET and HEAD come here for uploads alone. */
+const PASSED_METHODS: ReadonlySet<string> = new Set(['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE'])
+const ANSWERED_HERE: CacheFacts = { hit: false, detail: 'local' }
+const PING = Buffer.from('{}')
+const PING_HEAD = ['Content-Type', 'application/json', 'Content-Length', String(PING.length)]
+
+/**
+ * Answers one request, or says that it is a write to be passed on. Nothing is thrown: what goes wrong is answered.
+ * A promise is given only where the answer takes time; it never rejects.
+ */
+export function answer(exchange: Exchange, parts: RouteParts): Promise<void> | Passing | undefined {
+  try {
+    const { url = '', headers, method } = exchange.request
+    const asked = parseRequest(url, headers.host, parts.registries)
+    exchange.asked = asked
+    const isRead = method === 'GET' || method === 'HEAD'
+    if (!isRead || asked.route === 'upload') return passingOf(asked, method)
+    return answerRead(exchange, asked, parts)?.catch((error: unknown) => exchange.fail(error))
+  } catch (error) {
+    exchange.fail(error)
+    return undefined
+  }
+}
+
+function answerRead(exchange: Exchange, asked: Asked, parts: RouteParts): Promise<void> | undefined {
+  switch (asked.route) {
+    case 'manifest':
+      return parts.manifests.answer(exchange, { repository: asked.target.repository, reference: asked.reference })
+    case 'blob':
+      exchange.digest = asked.digest
+      return parts.answerBlob(exchange, asked)
+    case 'tags':
+      return answerTags(exchange, asked, parts.listings)
+    case 'referrers':
+      return answerReferrers(exchange, asked, parts.listings)
+    case 'ping':
+      exchange.send(200, PING_HEAD, PING, ANSWERED_HERE)
+      return undefined
+    case 'catalog':
+      throw new OciError('notServed', 'the catalog is not served: names are private too')
+    case 'upload':
+      throw new OciError('notServed', 'uploads are not taken here')
+    default:
+      return asked satisfies never
+  }
+}
+
+function passingOf(asked: Asked, method = ''): Passing {
+  const isPassable = asked.route === 'manifest' || asked.route === 'blob' || asked.route === 'upload'
+  if (isPassable && asked.target.registry.takesWrites && PASSED_METHODS.has(method)) return asked
+  if (method === 'GET' || method === 'HEAD') throw new OciError('notServed', 'uploads are not taken here')
+  throw new OciError('methodUnsupported', 'this registry is a cache that takes no writes for this repository')
+}
