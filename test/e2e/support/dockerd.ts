@@ -1,0 +1,90 @@
+import { type Client, nameOf, prefixedNameOf, type Wanted } from './client.ts'
+import { clientEnv, run } from './command.ts'
+import { CURRENT_PATH, startContainerd } from './containerd.ts'
+import { Daemon } from './daemon.ts'
+import { Folder } from './folder.ts'
+import type { House } from './house.ts'
+import { debianTool, goTool } from './tools.ts'
+
+export type DockerdOptions = {
+  /** Debian's, with overlay2; or a current one, with containerd's image store. */
+  readonly engine: '20.10' | 'current'
+  /** How it is led to Millpond: by `registry-mirrors`, or by the name that is pulled. */
+  readonly way: 'mirror' | 'prefix'
+}
+
+/** A dockerd of its own below a folder of its own, asked by Debian's docker. */
+export async function openDockerd(house: House, { engine, way }: DockerdOptions): Promise<Client> {
+  await using opening = new AsyncDisposableStack()
+  const folder = opening.use(await Folder.open())
+  const mirror = way === 'mirror' ? ['--registry-mirror', house.millpond.url] : []
+  const docker = await (engine === '20.10' ? startOld : startCurrent)(opening, folder, mirror)
+  const name = (wanted: Wanted) => (way === 'mirror' ? nameOf(wanted) : prefixedNameOf(wanted, house))
+  const opened = opening.move()
+  return {
+    async pull(wanted) {
+      const platform = wanted.platform === undefined ? [] : ['--platform', wanted.platform]
+      await docker('pull', '--quiet', ...platform, name(wanted))
+      const told = await docker('image', 'inspect', '--format', '{{json .RepoDigests}}', name(wanted))
+      const names: readonly string[] = JSON.parse(told)
+      return names.map((full) => full.replace(/^.*@/, ''))
+    },
+    run: (wanted) => docker('run', '--rm', '--network', 'none', '--pull', 'never', name(wanted)),
+    [Symbol.asyncDispose]: () => opened.disposeAsync(),
+  }
+}
+
+type Docker = (...args: string[]) => Promise<string>
+
+async function startOld(opening: AsyncDisposableStack, folder: Folder, mirror: readonly string[]): Promise<Docker> {
+  const docker = dockerOf(folder)
+  opening.use(
+    await Daemon.start({
+      command: debianTool('dockerd'),
+      args: [...placesOf(folder), '--storage-driver', 'overlay2', ...mirror],
+      logFile: folder.join('dockerd.log'),
+      cwd: folder.path,
+      isReady: async () => (await docker('info', '--format', '{{.Driver}}')).trim() === 'overlay2',
+    }),
+  )
+  return docker
+}
+
+async function startCurrent(opening: AsyncDisposableStack, folder: Folder, mirror: readonly string[]): Promise<Docker> {
+  const docker = dockerOf(folder)
+  const containerd = opening.use(await startContainerd({ version: '2.4', folder }))
+  const store = ['--containerd', containerd.socket, '--storage-driver', 'overlayfs']
+  opening.use(
+    await Daemon.start({
+      command: goTool('dockerd'),
+      args: [...placesOf(folder), ...store, ...mirror],
+      logFile: folder.join('dockerd.log'),
+      cwd: folder.path,
+      // Debian's docker is of 2020: a current daemon answers it only where it is told to.
+      env: clientEnv({ PATH: CURRENT_PATH, DOCKER_MIN_API_VERSION: '1.24' }),
+      isReady: async () => (await docker('info', '--format', '{{.Driver}}')).trim() === 'overlayfs',
+    }),
+  )
+  return docker
+}
+
+/** No network of its own, no rule in the machine's firewall. */
+function placesOf(folder: Folder): readonly string[] {
+  return [
+    ...['--host', `unix://${folder.join('d.sock')}`, '--pidfile', folder.join('d.pid')],
+    ...[
+      '--data-root',
+      folder.join('data'),
+      '--exec-root',
+      folder.join('exec'),
+      '--config-file',
+      folder.join('no.json'),
+    ],
+    ...['--iptables=false', '--ip6tables=false', '--bridge=none'],
+  ]
+}
+
+function dockerOf(folder: Folder): Docker {
+  const env = clientEnv({ DOCKER_HOST: `unix://${folder.join('d.sock')}`, DOCKER_CONFIG: folder.path })
+  return (...args) => run(debianTool('docker'), args, { env })
+}

@@ -1,0 +1,146 @@
+import { createServer, type IncomingMessage, request, type Server, type ServerResponse } from 'node:http'
+import { close, listen } from './http.ts'
+import type { Registry } from './registry.ts'
+import type { TokenServer } from './token-server.ts'
+
+const MANIFEST = /^\/v2\/(.+)\/manifests\/([^/]+)$/
+const BLOB = /^\/v2\/(.+)\/blobs\/([^/]+)$/
+
+/** What an upstream was asked for, counted where a real one would count it. */
+export class Counts {
+  /** Pulls in Docker Hub's sense: GETs of a manifest that were answered with it, by `repository@digest`. */
+  readonly pulls = new Map<string, number>()
+  /** Bytes of bodies of blobs that left, by digest. */
+  readonly blobBytes = new Map<string, number>()
+  /** Each request: method and path. */
+  readonly requests: string[] = []
+  /** Requests that carried credentials to where they don't belong. */
+  leaks = 0
+
+  countPull(repository: string, digest: string): void {
+    const key = `${repository}@${digest}`
+    this.pulls.set(key, (this.pulls.get(key) ?? 0) + 1)
+  }
+
+  countBytes(digest: string, bytes: number): void {
+    this.blobBytes.set(digest, (this.blobBytes.get(digest) ?? 0) + bytes)
+  }
+}
+
+/**
+ * The upstream as the world sees it: one registry host in front of the registry. With `redirects` it sends blobs away
+ * to a store of its own, as Docker Hub does, and the store refuses whoever brings the registry's token along.
+ */
+export class Front implements AsyncDisposable {
+  readonly counts = new Counts()
+  readonly #registry: Registry
+  readonly #tokens: TokenServer
+  readonly #server: Server
+  readonly #store: Server
+  #redirects = false
+  #url = ''
+  #storeUrl = ''
+  #open = 0
+
+  static async open(registry: Registry, tokens: TokenServer, how: { redirects: boolean }): Promise<Front> {
+    const front = new Front(registry, tokens)
+    front.#url = await listen(front.#server)
+    front.#storeUrl = await listen(front.#store)
+    front.#redirects = how.redirects
+    return front
+  }
+
+  private constructor(registry: Registry, tokens: TokenServer) {
+    this.#registry = registry
+    this.#tokens = tokens
+    this.#server = createServer((asked, answer) => void this.#counted(asked, answer, () => this.#route(asked, answer)))
+    this.#store = createServer((asked, answer) => void this.#counted(asked, answer, () => this.#give(asked, answer)))
+  }
+
+  get url(): string {
+    return this.#url
+  }
+
+  get host(): string {
+    return this.#url.replace('http://', '')
+  }
+
+  /** Answers under way. */
+  get openCount(): number {
+    return this.#open
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await Promise.all([close(this.#server), close(this.#store)])
+  }
+
+  #counted(asked: IncomingMessage, answer: ServerResponse, act: () => Promise<void>): Promise<void> {
+    this.#open += 1
+    answer.once('close', () => {
+      this.#open -= 1
+    })
+    this.counts.requests.push(`${asked.method} ${asked.url?.replace(/\?.*/, '')}`)
+    return act().catch(() => void answer.destroy()) // a registry that was stopped is a connection that breaks
+  }
+
+  async #route(asked: IncomingMessage, answer: ServerResponse): Promise<void> {
+    const path = asked.url?.replace(/\?.*/, '') ?? ''
+    const [, repository = '', digest = ''] = BLOB.exec(path) ?? []
+    if (this.#redirects && asked.method === 'GET' && digest !== '' && (await this.#maySee(asked))) {
+      const query = new URLSearchParams({ repository, digest, signature: 'e2e' })
+      answer.writeHead(307, { location: `${this.#storeUrl}/blob?${query}`, 'content-length': 0 }).end()
+      return
+    }
+    await this.#relay(asked, answer, asked.url ?? '/', asked.headers)
+  }
+
+  /** The blob store behind the redirect. */
+  async #give(asked: IncomingMessage, answer: ServerResponse): Promise<void> {
+    if (asked.headers.authorization !== undefined) {
+      this.counts.leaks += 1
+      answer.writeHead(400, { 'content-length': 0 }).end()
+      return
+    }
+    const query = new URL(asked.url ?? '/', this.#storeUrl).searchParams
+    const repository = query.get('repository') ?? ''
+    const token = await this.#tokens.issue(repository, ['pull'])
+    const headers = { ...asked.headers, authorization: `Bearer ${token}` }
+    await this.#relay(asked, answer, `/v2/${repository}/blobs/${query.get('digest')}`, headers)
+  }
+
+  async #maySee(asked: IncomingMessage): Promise<boolean> {
+    const told = await this.#ask('HEAD', asked.url ?? '/', asked.headers)
+    told.resume()
+    return told.statusCode === 200
+  }
+
+  async #relay(asked: IncomingMessage, answer: ServerResponse, path: string, headers: IncomingMessage['headers']) {
+    const told = await this.#ask(asked.method ?? 'GET', path, headers, asked)
+    const status = told.statusCode ?? 502
+    answer.once('close', () => told.destroy())
+    answer.writeHead(status, told.rawHeaders)
+    if (asked.method === 'GET') this.#countAnswer(path.replace(/\?.*/, ''), status, told)
+    told.once('error', () => answer.destroy())
+    told.pipe(answer)
+  }
+
+  #countAnswer(path: string, status: number, told: IncomingMessage): void {
+    const [, repository = ''] = MANIFEST.exec(path) ?? []
+    const [, , digest] = BLOB.exec(path) ?? []
+    if (repository !== '' && status === 200) {
+      this.counts.countPull(repository, String(told.headers['docker-content-digest']))
+    }
+    if (digest !== undefined && status < 300) {
+      told.on('data', (piece: Buffer) => this.counts.countBytes(digest, piece.length))
+    }
+  }
+
+  #ask(method: string, path: string, headers: IncomingMessage['headers'], body?: IncomingMessage) {
+    return new Promise<IncomingMessage>((resolve, reject) => {
+      const onward = request({ host: '127.0.0.1', port: this.#registry.port, method, path, headers, agent: false })
+      onward.once('response', resolve).once('error', reject)
+      if (body === undefined) onward.end()
+      else body.pipe(onward)
+    })
+  }
+}

@@ -1,0 +1,73 @@
+import { writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { stringify } from 'yaml'
+import { Daemon, freePort } from './daemon.ts'
+import type { Folder } from './folder.ts'
+
+const CHECKOUT = fileURLToPath(new URL('../../../', import.meta.url))
+const LOG_FILE = 'millpond.log'
+
+/** Millpond as its users run it: a process of its own, with a configuration file. */
+export class Millpond implements AsyncDisposable {
+  readonly port: number
+  readonly #folder: Folder
+  #daemon: Daemon | undefined
+
+  /** @param upstreams the `upstreams` of its configuration */
+  static async start(folder: Folder, upstreams: object): Promise<Millpond> {
+    const port = await freePort()
+    const config = {
+      listen: `127.0.0.1:${port}`,
+      admin: { listen: `127.0.0.1:${await freePort()}` },
+      disk: { folder: folder.join('millpond'), cap: '2GiB' },
+      wellKnown: false,
+      upstreams,
+    }
+    await writeFile(folder.join('millpond.yaml'), stringify(config))
+    const millpond = new Millpond(folder, port)
+    await millpond.#start()
+    return millpond
+  }
+
+  private constructor(folder: Folder, port: number) {
+    this.#folder = folder
+    this.port = port
+  }
+
+  /** `address:port`, as clients want it. */
+  get host(): string {
+    return `127.0.0.1:${this.port}`
+  }
+
+  get url(): string {
+    return `http://${this.host}`
+  }
+
+  /** SIGTERM, and a new start on the same disk. */
+  async restart(): Promise<void> {
+    await this[Symbol.asyncDispose]()
+    await this.#start()
+  }
+
+  /** The end of its log. */
+  async tail(): Promise<string> {
+    return (await this.#daemon?.tail()) ?? ''
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#daemon?.[Symbol.asyncDispose]()
+    this.#daemon = undefined
+  }
+
+  async #start(): Promise<void> {
+    this.#daemon = await Daemon.start({
+      command: join(CHECKOUT, 'node_modules', '.bin', 'node'),
+      args: [join(CHECKOUT, 'src', 'main.ts'), 'serve', '--config', this.#folder.join('millpond.yaml')],
+      logFile: this.#folder.join(LOG_FILE),
+      cwd: this.#folder.path,
+      env: { PATH: '/usr/bin:/bin', HOME: this.#folder.path },
+      isReady: async () => (await fetch(`${this.url}/v2/`)).status === 200,
+    })
+  }
+}

@@ -1,0 +1,72 @@
+import { mkdir, writeFile } from 'node:fs/promises'
+import { type Client, nameOf, type Wanted } from './client.ts'
+import { clientEnv, run } from './command.ts'
+import { type Containerd, type ContainerdOptions, startContainerd } from './containerd.ts'
+import { Folder } from './folder.ts'
+import type { House } from './house.ts'
+import { goTool } from './tools.ts'
+
+const NAMESPACE = 'e2e'
+
+export type NodeOptions = Pick<ContainerdOptions, 'version' | 'fetchesInParallel'> & { readonly by: 'ctr' | 'crictl' }
+
+/** A node with containerd whose hosts.toml files name Millpond, asked by ctr or, through CRI, by crictl. */
+export async function openNode(house: House, options: NodeOptions): Promise<Client> {
+  await using opening = new AsyncDisposableStack()
+  const folder = opening.use(await Folder.open())
+  const hostsFolder = folder.join('certs.d')
+  await writeHosts(hostsFolder, house)
+  const containerd = opening.use(await startContainerd({ ...options, folder, hostsFolder }))
+  const client = options.by === 'ctr' ? ctrOf(containerd, hostsFolder, house) : crictlOf(containerd, folder)
+  const opened = opening.move()
+  return { ...client, [Symbol.asyncDispose]: () => opened.disposeAsync() }
+}
+
+/**
+ * The one upstream by `ns` alone, as containerd's documents have it; the other with a path as well, as they have it
+ * for mirrors that know no `ns`. `server` is a closed port: nothing goes past Millpond.
+ */
+async function writeHosts(hostsFolder: string, house: House): Promise<void> {
+  const { url } = house.millpond
+  const hosts = {
+    'registry.example': `[host."${url}"]\n  capabilities = ["pull", "resolve"]\n`,
+    'docker.io': `[host."${url}/v2/docker.io"]\n  capabilities = ["pull", "resolve"]\n  override_path = true\n`,
+  }
+  for (const [upstream, host] of Object.entries(hosts)) {
+    await mkdir(`${hostsFolder}/${upstream}`, { recursive: true })
+    await writeFile(`${hostsFolder}/${upstream}/hosts.toml`, `server = "http://127.0.0.1:9"\n\n${host}`)
+  }
+}
+
+function ctrOf({ ctr, socket }: Containerd, hostsFolder: string, house: House): Pick<Client, 'pull' | 'run'> {
+  const call = (...args: string[]) => run(ctr, ['-a', socket, '-n', NAMESPACE, ...args])
+  const { notes } = house.catalogue
+  return {
+    async pull(wanted: Wanted) {
+      const name = nameOf(wanted)
+      const platform = wanted.platform === undefined ? [] : ['--platform', wanted.platform]
+      // What is no image can't be unpacked, so its content alone is fetched.
+      const how = wanted.repository === notes.repository ? ['content', 'fetch'] : ['images', 'pull', ...platform]
+      await call(...how, '--hosts-dir', hostsFolder, name)
+      return (await call('images', 'ls', `name==${name}`)).match(/sha256:[0-9a-f]{64}(?=\s)/g) ?? []
+    },
+    run: (wanted) => call('run', '--rm', nameOf(wanted), 'proof'),
+  }
+}
+
+function crictlOf({ socket }: Containerd, folder: Folder): Pick<Client, 'pull'> {
+  const endpoint = `unix://${socket}`
+  const ends = ['--config', folder.join('crictl.yaml'), '--runtime-endpoint', endpoint, '--image-endpoint', endpoint]
+  const call = (...args: string[]) =>
+    run(goTool('crictl'), [...ends, ...args], { env: clientEnv({ HOME: folder.path }) })
+  return {
+    async pull(wanted: Wanted) {
+      await writeFile(folder.join('crictl.yaml'), 'timeout: 60\n')
+      await call('pull', nameOf(wanted))
+      const told: { status: { repoDigests: readonly string[] } } = JSON.parse(
+        await call('inspecti', '-o', 'json', nameOf(wanted)),
+      )
+      return told.status.repoDigests.map((name) => name.replace(/^.*@/, ''))
+    },
+  }
+}

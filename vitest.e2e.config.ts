@@ -1,0 +1,12 @@
+import { defineConfig } from 'vitest/config'
+
+/** Real engines on real folders: one file at a time, each with its own upstream and its own Millpond. */
+export default defineConfig({
+  test: {
+    include: ['test/e2e/**/*.test.ts'],
+    pool: 'forks',
+    fileParallelism: false,
+    testTimeout: 120_000,
+    hookTimeout: 120_000,
+  },
+})
