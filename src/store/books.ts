@@ -157,7 +157,11 @@ export class Books {
 
   /** Writes one slice of the uses noted. @returns whether there are more */
   writeTouches(): boolean {
-    const slice = [...this.#untold.entries().take(SLICE)]
+    const slice: [Digest, Cached][] = []
+    for (const use of this.#untold) {
+      slice.push(use)
+      if (slice.length === SLICE) break
+    }
     this.#writeUses(slice)
     for (const [digest] of slice) this.#untold.delete(digest)
     return this.hasUntold

@@ -12,6 +12,7 @@ export class DiskHealth {
   readonly #probePath: string
   readonly #clock: Clock
   readonly #log: Log
+  readonly #told = new WeakSet<DiskError>()
   #isDegraded = false
   #cancel: (() => void) | undefined
   #probing: Promise<void> | undefined
@@ -29,6 +30,8 @@ export class DiskHealth {
 
   /** Something failed. What is only a limit of this process is logged, and says nothing of the disk. */
   failed(error: DiskError): void {
+    if (this.#told.has(error)) return // by whoever met it first
+    this.#told.add(error)
     this.#log.warn({ error, code: codeOf(error.cause), kind: error.kind }, 'the disk failed us')
     if (!error.isOfDisk || this.#isDegraded) return
     this.#isDegraded = true

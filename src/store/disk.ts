@@ -140,7 +140,7 @@ export class Disk implements AsyncDisposable {
 
   /**
    * Makes a whole spool, whose bytes were verified, a blob. Its readers go on through the spool; until it is closed
-   * the blob counts as under a reader. @throws {DiskError} after which the spool is gone
+   * the blob counts as under a reader. @throws {DiskError} after which the spool is abandoned
    */
   commit(spool: Spool): Promise<void> {
     return this.#turns.run(spool.digest, async () => {
@@ -150,7 +150,7 @@ export class Disk implements AsyncDisposable {
       } catch (thrown) {
         const error = diskErrorOf(thrown, 'committing a spool')
         this.#onError(error)
-        await spool.discard()
+        await spool.abandon()
         throw error
       }
       await this.#parts.spools.becameBlob(spool)
@@ -198,8 +198,8 @@ export class Disk implements AsyncDisposable {
     const { books, spools, health, blobFolders, folder } = this.#parts
     this.#touches.close()
     await health.close()
-    await spools.close()
     await this.#turns.idle()
+    await spools.close()
     try {
       noteCleanStop(books)
       books.close()

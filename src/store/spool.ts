@@ -8,8 +8,11 @@ import type { Share } from './room.ts'
 /** Progress between two notes: what a kill costs at most. */
 const NOTED_EACH_BYTES = 8 * 1024 * 1024
 
-/** `growing` takes bytes; `committed` is a whole blob that is still read through here; `ended` is closed. */
-export type SpoolState = 'growing' | 'committed' | 'ended'
+/**
+ * `growing` takes bytes; `committed` is a whole blob that is still read through here; `abandoned` has no name any more
+ * and is only read; `ended` is closed.
+ */
+export type SpoolState = 'growing' | 'committed' | 'abandoned' | 'ended'
 
 /** How a growing spool ended, for the disk's own list. */
 export type SpoolEnd = 'kept' | 'removed'
@@ -24,13 +27,14 @@ export type SpoolParts = {
   readonly held: RangeSet
   readonly share: Share
   readonly onError: (error: DiskError) => void
-  /** Called once, when the descriptor is closed; `heldBytes` are what is left in the folder. */
-  readonly onEnd: (spool: Spool, end: SpoolEnd) => void
+  /** Called once, unless it is committed: the file is kept by its name, or the name is free. */
+  readonly onLeft: (spool: Spool, end: SpoolEnd) => void
+  readonly onClosed: (spool: Spool) => void
 }
 
 /**
  * The growing file of one fill. Many write and many read at once; what is read was written before.
- * It ends by `keep`, `discard`, or (after the disk committed it or set it aside) `close`.
+ * It ends by `close`, or at once by `keep` or `discard`.
  */
 export class Spool implements AsyncDisposable {
   readonly digest: Digest
@@ -40,6 +44,7 @@ export class Spool implements AsyncDisposable {
   #state: SpoolState = 'growing'
   #notedBytes: number
   #noting: Promise<void> | undefined
+  #abandoning: Promise<void> | undefined
   #ending: Promise<void> | undefined
 
   constructor(parts: SpoolParts) {
@@ -87,6 +92,7 @@ export class Spool implements AsyncDisposable {
       throw this.#told(thrown, 'writing a spool')
     }
     this.#held.add(offset, offset + piece.length)
+    if (this.#state !== 'growing') return
     this.#account()
     if (this.#held.bytes - this.#notedBytes >= NOTED_EACH_BYTES) this.#noting ??= this.#note()
   }
@@ -110,23 +116,34 @@ export class Spool implements AsyncDisposable {
 
   /** Closes it and leaves it in the folder with its note, for the next fill or the next start. Never rejects. */
   keep(): Promise<void> {
-    this.#ending ??= this.#held.bytes > 0 && this.#state === 'growing' ? this.#endKept() : this.#end('removed')
+    this.#ending ??= this.#held.bytes > 0 && this.#state === 'growing' ? this.#endKept() : this.#end()
     return this.#ending
   }
 
   /** Closes and deletes it. Never rejects. */
   discard(): Promise<void> {
-    this.#ending ??= this.#end('removed')
+    this.#ending ??= this.#end()
     return this.#ending
   }
 
-  /** Lets go of a committed one, whose blob may be evicted from then on; keeps a growing one. Never rejects. */
+  /** It will not be kept: its name is free at once, and what it holds is read until it is closed. Never rejects. */
+  abandon(): Promise<void> {
+    if (this.#state === 'growing') this.#abandoning ??= this.#leaveName()
+    return this.#abandoning ?? Promise.resolve()
+  }
+
+  /** When its last reader has left: a committed one's blob may be evicted then; a growing one is kept. Never rejects. */
   close(): Promise<void> {
     return this.keep()
   }
 
   [Symbol.asyncDispose](): Promise<void> {
     return this.close()
+  }
+
+  /** For the disk: resolves when another spool may have its name. */
+  async freesName(): Promise<void> {
+    await (this.#abandoning ?? this.#ending)
   }
 
   /**
@@ -160,20 +177,27 @@ export class Spool implements AsyncDisposable {
     await this.#note()
     await this.#parts.file.close()
     this.#parts.share.set(0, 0)
-    this.#parts.onEnd(this, 'kept')
+    this.#parts.onLeft(this, 'kept')
+    this.#parts.onClosed(this)
   }
 
-  async #end(end: SpoolEnd): Promise<void> {
-    const wasCommitted = this.#state === 'committed'
+  async #end(): Promise<void> {
+    if (this.#state === 'growing') await this.abandon()
+    await this.#abandoning
     this.#state = 'ended'
-    await this.#noting
-    if (!wasCommitted) {
-      await removeFile(this.#parts.path)
-      await removeFile(this.#parts.notePath)
-    }
     await this.#parts.file.close()
     this.#parts.share.set(0, 0)
-    this.#parts.onEnd(this, end)
+    this.#parts.onClosed(this)
+  }
+
+  /** Its bytes still take room, until the descriptor is closed. */
+  async #leaveName(): Promise<void> {
+    this.#state = 'abandoned'
+    this.#parts.share.set(0, this.#held.bytes)
+    await this.#noting
+    await removeFile(this.#parts.path)
+    await removeFile(this.#parts.notePath)
+    this.#parts.onLeft(this, 'removed')
   }
 
   async #note(): Promise<void> {

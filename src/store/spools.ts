@@ -26,6 +26,7 @@ export class Spools {
   readonly #options: Options
   readonly #growing = new Map<Digest, Spool>()
   readonly #committed = new Map<Digest, Spool>()
+  readonly #open = new Set<Spool>()
   readonly #kept = new Map<Digest, Kept>()
 
   constructor(options: Options) {
@@ -58,7 +59,7 @@ export class Spools {
   async open(digest: Digest, sizeBytes: number | undefined): Promise<Spool> {
     const before = this.#growing.get(digest)
     if (before?.state === 'growing') throw new Error(`a fill of ${digest} is under way`)
-    await before?.discard() // it is ending: its name becomes free
+    await before?.freesName()
     const kept = this.#kept.get(digest)
     this.#kept.delete(digest)
     const begun = (kept && (await this.#resume(digest, kept, sizeBytes))) ?? (await this.#begin(digest, sizeBytes))
@@ -70,8 +71,10 @@ export class Spools {
       bootId: this.#options.bootId,
       sizeBytes: sizeBytes ?? begun.sizeBytes,
       onError: this.#options.onError,
-      onEnd: (ended, end) => this.#forget(ended, end),
+      onLeft: (left, end) => this.#forget(left, end),
+      onClosed: (closed) => this.#forgetOpen(closed),
     })
+    this.#open.add(spool)
     this.#growing.set(digest, spool)
     return spool
   }
@@ -96,7 +99,7 @@ export class Spools {
 
   /** Keeps all that grow, closes all. Never rejects. */
   async close(): Promise<void> {
-    await Promise.all([...this.#growing.values(), ...this.#committed.values()].map((spool) => spool.close()))
+    await Promise.all([...this.#open].map((spool) => spool.close()))
   }
 
   async #resume(digest: Digest, kept: Kept, sizeBytes: number | undefined): Promise<Begun | undefined> {
@@ -127,7 +130,6 @@ export class Spools {
 
   #forget(spool: Spool, end: SpoolEnd): void {
     if (this.#growing.get(spool.digest) === spool) this.#growing.delete(spool.digest)
-    if (this.#committed.get(spool.digest) === spool) this.#committed.delete(spool.digest)
     if (end === 'removed') return
     const note = {
       sizeBytes: spool.sizeBytes,
@@ -135,6 +137,11 @@ export class Spools {
       bootId: this.#options.bootId,
     }
     this.#putKept(spool.digest, { note, keptMs: this.#options.clock.wallMs() })
+  }
+
+  #forgetOpen(spool: Spool): void {
+    this.#open.delete(spool)
+    if (this.#committed.get(spool.digest) === spool) this.#committed.delete(spool.digest)
   }
 
   #putKept(digest: Digest, spool: KeptSpool): void {

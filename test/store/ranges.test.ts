@@ -29,7 +29,7 @@ describe('adding a range makes one of what touches', () => {
     test(`${before} + ${added.join('–')} = ${after}: ${why}`, () => {
       const set = setOf(before)
 
-      set.add(...added)
+      set.add(added[0], added[1])
 
       expect(pictureOf(set, before.length)).toBe(after)
       expect(set.ranges).toHaveLength(ranges)
