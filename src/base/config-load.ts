@@ -73,12 +73,16 @@ function parseFile({ name, text }: { name: string; text: string }): ParsedFile {
 }
 
 /** The parser's sentence without what it quotes from the file, which may be a secret. */
-const withoutQuotes = (message: string): string => message.replace(/["'`].*/s, '…').split('\n', 1)[0] ?? ''
+const withoutQuotes = (message: string): string => message.replace(/["'`:].*/s, '…').split('\n', 1)[0] ?? ''
 
 function plainOf(file: ParsedFile | undefined): Record<string, unknown> {
   if (!file || file.document.contents === null) return {}
   if (!isMap(file.document.contents)) throw new ConfigError([`${file.name}:1: a map of keys is wanted`])
-  return file.document.toJS() as Record<string, unknown>
+  try {
+    return file.document.toJS() as Record<string, unknown>
+  } catch (error) {
+    throw new ConfigError([`${file.name}: ${withoutQuotes(error instanceof Error ? error.message : '')}`]) // an alias
+  }
 }
 
 type Given = { readonly by: string; readonly text: string }

@@ -35,7 +35,7 @@ function troublesOfIssue(issue: z.core.$ZodIssue, raw: unknown, keys: readonly C
     return [{ path, says: `is no name for an upstream: ${issue.issues[0]?.message ?? ''}`, isOfKey: true }]
   }
   const value = valueAt(raw, path)
-  if (value === undefined) return [{ path: path.slice(0, -1), says: `lacks the key ${path.at(-1)}` }]
+  if (value === undefined) return [{ path: path.slice(0, -1), says: `lacks ${pathText(path)}` }]
   const hasNoValue = value === null && issue.code !== 'invalid_value'
   const is = hasNoValue ? 'has no value (leave the key out instead)' : `is ${shown(value, path)}`
   return [{ path, says: `${is}: ${wantedText(issue)}` }]

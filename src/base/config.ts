@@ -203,7 +203,10 @@ export const configSchema = z.strictObject({
   log: z
     .strictObject({
       level: z.enum(LOG_LEVELS).default('info').describe('The least that is written.'),
-      format: z.enum(['auto', 'pretty', 'json']).default('auto').describe('`auto` is pretty on a terminal, else JSON.'),
+      format: z
+        .enum(['auto', 'pretty', 'json'])
+        .default('auto')
+        .describe('Of the lines: `auto` is pretty on a terminal, else JSON.'),
       requests: z.boolean().default(true).describe('Whether each request gets a line.'),
     })
     .prefault({})
