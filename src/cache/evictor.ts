@@ -1,0 +1,157 @@
+import { LRUCache } from 'lru-cache'
+import type { Outside } from '../base/clock.ts'
+import type { Log } from '../base/log.ts'
+import type { Digest } from '../oci/digest.ts'
+import type { Disk } from '../store/disk.ts'
+import type { Index } from '../store/index.ts'
+import type { Pins } from './pins.ts'
+import { usedBy } from './wholeness.ts'
+
+/** Above the first part of the cap a pass starts, and goes on down to the second. */
+const HIGH_WATERMARK = 0.95
+const LOW_WATERMARK = 0.9
+const CHECK_EACH_MS = 60_000
+const CANDIDATES = 100
+/** A manifest's use is told to its children at most this often. */
+const TOUCH_EACH_MS = 3_600_000
+const TOUCHED_MAX = 50_000
+/** Uses that wait to be told to children; beyond it they are told an hour later. */
+const TOUCHING_MAX = 1_000
+
+type Parts = {
+  readonly disk: Pick<Disk, 'capBytes' | 'usedBytes' | 'find' | 'shortBytes' | 'leastRecentlyUsed' | 'remove' | 'touch'>
+  readonly index: Pick<Index, 'usersOf' | 'findManifest'>
+  readonly pins: Pins
+  readonly outside: Outside
+  readonly log: Log
+  readonly onEvicted?: (bytes: number) => void
+}
+
+/**
+ * Keeps the disk under its cap: evicts by last use, never what is pinned, under a reader or being filled.
+ * One pass at a time: who wants room waits for the pass before his, and evicts only what is missing then.
+ */
+export class Evictor implements AsyncDisposable {
+  readonly #parts: Parts
+  readonly #touched = new LRUCache<Digest, number>({ max: TOUCHED_MAX })
+  readonly #touching = new Set<Promise<void>>()
+  #turn: Promise<unknown> = Promise.resolve()
+  #isPassing = false
+  #isClosed = false
+  #cancelCheck: () => void = () => {}
+
+  constructor(parts: Parts) {
+    this.#parts = parts
+  }
+
+  /** Looks at the watermarks now and then, besides at each reservation. */
+  start(): void {
+    if (this.#isClosed) return
+    this.#passBehind()
+    this.#cancelCheck = this.#parts.outside.clock.after(CHECK_EACH_MS, () => this.start())
+  }
+
+  /** Makes room for `bytes` more; false where what may be evicted is not enough. Never rejects. */
+  async reserve(bytes: number): Promise<boolean> {
+    const { disk } = this.#parts
+    if (bytes > disk.capBytes) return false // it would evict everything, and not fit then
+    const hasRoom =
+      disk.shortBytes(bytes) === 0 || (await this.#inTurn(() => this.#evict(() => disk.shortBytes(bytes))))
+    this.#passBehind()
+    return hasRoom
+  }
+
+  /**
+   * A use of a manifest is one of all it names: a node that has the base layer never asks for it, yet the image is in
+   * use. Waits for nothing.
+   */
+  touchManifest(digest: Digest): void {
+    const nowMs = this.#parts.outside.clock.monotonicMs()
+    const lastMs = this.#touched.get(digest)
+    if (lastMs !== undefined && nowMs - lastMs < TOUCH_EACH_MS) return
+    if (this.#touching.size >= TOUCHING_MAX || this.#isClosed) return
+    this.#touched.set(digest, nowMs)
+    const touch = this.#touch(digest).finally(() => this.#touching.delete(touch))
+    this.#touching.add(touch)
+  }
+
+  /** Resolves once no pass and no touch is under way. */
+  async idle(): Promise<void> {
+    while (this.#isPassing || this.#touching.size > 0) await Promise.all([this.#turn, ...this.#touching])
+    await this.#turn
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#isClosed = true
+    this.#cancelCheck()
+    await this.idle()
+  }
+
+  /** What was kept after a miss is not told again within the hour: its children came after it. */
+  async #touch(digest: Digest): Promise<void> {
+    const { disk, log } = this.#parts
+    try {
+      for (const used of await usedBy(digest, this.#parts)) disk.touch(used)
+    } catch (error) {
+      log.warn({ err: error, digest }, 'a use of an image could not be noted')
+    }
+  }
+
+  #passBehind(): void {
+    const { disk } = this.#parts
+    const isHigh = disk.usedBytes > disk.capBytes * HIGH_WATERMARK || disk.shortBytes(0) > 0
+    if (!isHigh || this.#isPassing || this.#isClosed) return
+    this.#isPassing = true
+    const excessBytes = () => Math.max(disk.usedBytes - disk.capBytes * LOW_WATERMARK, disk.shortBytes(0))
+    void this.#inTurn(() => this.#evict(excessBytes)).finally(() => {
+      this.#isPassing = false
+    })
+  }
+
+  #inTurn<T>(act: () => Promise<T>): Promise<T> {
+    const done = this.#turn.then(act)
+    this.#turn = done
+    return done
+  }
+
+  /** Evicts from the least recently used on, until nothing is missing. Never rejects. */
+  async #evict(missingBytes: () => number): Promise<boolean> {
+    const { disk, log } = this.#parts
+    let after: ReturnType<Disk['leastRecentlyUsed']>[number] | undefined
+    let freedBytes = 0
+    while (missingBytes() > 0 && !this.#isClosed) {
+      const candidates = disk.leastRecentlyUsed(CANDIDATES, after)
+      for (const { digest } of candidates) {
+        if (missingBytes() <= 0) break
+        freedBytes += await this.#evictOne(digest)
+      }
+      after = candidates.at(-1)
+      if (!after) break
+    }
+    const isEnough = missingBytes() <= 0
+    if (freedBytes > 0) log.debug({ bytes: freedBytes }, 'evicted what was used least recently')
+    if (!isEnough && !this.#isClosed) log.warn({ bytes: missingBytes() }, 'nothing that may be evicted is left')
+    return isEnough
+  }
+
+  async #evictOne(digest: Digest): Promise<number> {
+    const { disk, log, onEvicted } = this.#parts
+    try {
+      if (await this.#isPinned(digest)) {
+        disk.touch(digest) // so that the next pass does not meet it first again
+        return 0
+      }
+      const bytes = await disk.remove(digest)
+      if (bytes > 0) onEvicted?.(bytes)
+      return bytes
+    } catch (error) {
+      log.warn({ err: error, digest }, 'a blob could not be evicted')
+      return 0
+    }
+  }
+
+  async #isPinned(digest: Digest): Promise<boolean> {
+    const { pins, index } = this.#parts
+    return !pins.isEmpty && pins.isPinned(await index.usersOf(digest))
+  }
+}

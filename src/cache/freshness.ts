@@ -1,0 +1,40 @@
+import type { TagPolicy } from '../base/config.ts'
+
+/** What an answer of some age is worth: `spent` is too old even for an outage (RFC 9111 §4.2, RFC 5861 §3, §4). */
+export type Freshness = 'fresh' | 'stale' | 'expired' | 'spent'
+
+type Windows = Pick<TagPolicy, 'fresh' | 'stale' | 'staleIfError'>
+
+export function freshnessOf(ageMs: number, { fresh, stale, staleIfError }: Windows): Freshness {
+  if (ageMs < fresh) return 'fresh'
+  if (ageMs < fresh + stale) return 'stale'
+  return ageMs < fresh + staleIfError ? 'expired' : 'spent'
+}
+
+/** Both clocks at one moment: the wall may step, the monotonic one stands still while the host sleeps. */
+export type Instant = { readonly wallMs: number; readonly monotonicMs: number }
+
+/** A confirmation as this process knows it: the age it had when it came to be known here, and when that was. */
+export type Anchor = { readonly ageMs: number; readonly at: Instant }
+
+/** What was confirmed this very moment. */
+export const anchorNow = (now: Instant): Anchor => ({ ageMs: 0, at: now })
+
+/** A confirmation read back from the index; one that lies in the future, after a step of the wall clock, is of now. */
+export const anchorOf = (confirmedMs: number, now: Instant): Anchor => ({
+  ageMs: Math.max(0, now.wallMs - confirmedMs),
+  at: now,
+})
+
+/**
+ * Milliseconds since the confirmation. The monotonic clock counts. The wall clock may add to it what the host slept,
+ * but never more than the fresh and stale windows: a step forward makes us ask again, and no more than that.
+ */
+export function ageOf({ ageMs, at }: Anchor, now: Instant, { fresh, stale }: Pick<Windows, 'fresh' | 'stale'>): number {
+  const wallMs = Math.min(Math.max(0, now.wallMs - at.wallMs), fresh + stale)
+  return ageMs + Math.max(now.monotonicMs - at.monotonicMs, wallMs)
+}
+
+/** Seconds of freshness left, as Cache-Status tells them: negative for what is stale (RFC 9211 §2.4). */
+export const ttlSecondsOf = (ageMs: number, { fresh }: Pick<Windows, 'fresh'>): number =>
+  Math.trunc((fresh - ageMs) / 1000)

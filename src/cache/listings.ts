@@ -1,0 +1,217 @@
+import { LRUCache } from 'lru-cache'
+import type { Outside } from '../base/clock.ts'
+import { OciError } from '../base/errors.ts'
+import type { Log } from '../base/log.ts'
+import type { Digest } from '../oci/digest.ts'
+import { essenceOf, MEDIA_TYPE } from '../oci/media-types.ts'
+import type { Repository } from '../oci/names.ts'
+import type { Index, Listing, ManifestFacts } from '../store/index.ts'
+import type { ListingTold } from '../upstream/told.ts'
+import { askable, isOutage, type UpstreamOf } from './asks.ts'
+import type { CacheFacts } from './facts.ts'
+import { ABSENT_MS, DENIED_MS, keyOf, manifestDenied, manifestUnknown, Negatives } from './negatives.ts'
+import { findTags, localPageOf, nextQueryOf, type Page, pageOf } from './pages.ts'
+import { type Ask, SharedAsks } from './shared-asks.ts'
+
+/** Tags are asked for each time: whoever lists them wants to see what was pushed just now. */
+const TAGS_FRESH_MS = 0
+/** Each verification of an image asks for its referrers. */
+const REFERRERS_FRESH_MS = 10_000
+const PATIENCE_MS = 3_000
+const ANSWER_MS_MAX = 19_000
+const REFUSED_MAX = 10_000
+
+export type ListingFound = {
+  readonly bytes: Buffer
+  readonly contentType: string
+  /** The query that asks for the next page. */
+  readonly link?: URLSearchParams
+  readonly filters?: string
+  readonly facts: CacheFacts
+}
+
+type Parts = {
+  readonly upstreamOf: UpstreamOf
+  readonly index: Pick<Index, 'findListing' | 'putListing' | 'forgetListings' | 'tagsOf' | 'referrersOf'>
+  readonly outside: Outside
+  readonly log: Log
+}
+
+type Told = Extract<ListingTold, { readonly at: 'found' }>
+/** One kind of listing: how it is asked for, judged, and made up from what is known when upstream is out. */
+type Wanted = {
+  readonly key: string
+  readonly freshMs: number
+  readonly ask: (signal: AbortSignal) => Promise<ListingTold>
+  readonly judge: (told: Told) => Omit<Listing, 'confirmedMs'>
+  readonly local: () => Promise<Omit<ListingFound, 'facts'> | undefined>
+  readonly absent: () => OciError
+}
+
+/** Tags and referrers: upstream's answer as it came, and while upstream is out what is remembered or known of them. */
+export class Listings implements AsyncDisposable {
+  readonly #parts: Parts
+  readonly #negatives: Negatives
+  readonly #asks: SharedAsks<Listing>
+  readonly #refused = new LRUCache<string, true>({ max: REFUSED_MAX })
+  readonly #closing = new AbortController()
+
+  constructor(parts: Parts) {
+    this.#parts = parts
+    this.#negatives = new Negatives(parts.outside.clock)
+    this.#asks = new SharedAsks(parts.outside, this.#closing.signal)
+  }
+
+  /** @throws {OciError} nameUnknown, denied, or why upstream could not be asked while nothing is known */
+  async tags(repository: Repository, page: Page, signal: AbortSignal): Promise<ListingFound> {
+    const upstream = askable(this.#parts.upstreamOf, repository.host)
+    const wanted: Wanted = {
+      key: `tags?${new URLSearchParams({ n: String(page.n ?? ''), last: page.last ?? '' })}`,
+      freshMs: TAGS_FRESH_MS,
+      ask: (asking) => upstream.getTags(repository.path, page, asking),
+      judge: (told) => judgeTags(told, page, repository),
+      local: () => this.#knownTags(repository, page),
+      absent: () => new OciError('nameUnknown', 'the upstream has no such repository'),
+    }
+    return await this.#listed(repository, wanted, signal)
+  }
+
+  /** @throws {OciError} manifestUnknown where upstream has no referrers API; as `tags` */
+  async referrers(
+    repository: Repository,
+    digest: Digest,
+    query: { readonly artifactType?: string },
+    signal: AbortSignal,
+  ): Promise<ListingFound> {
+    const upstream = askable(this.#parts.upstreamOf, repository.host)
+    const wanted: Wanted = {
+      key: `referrers/${digest}?${new URLSearchParams(query)}`,
+      freshMs: REFERRERS_FRESH_MS,
+      ask: (asking) => upstream.getReferrers(repository.path, digest, query, asking),
+      judge: judgeReferrers,
+      local: () => this.#knownReferrers(repository, digest, query.artifactType),
+      absent: manifestUnknown,
+    }
+    return await this.#listed(repository, wanted, signal)
+  }
+
+  /** A write went through. @throws what the index throws */
+  async forget(repository: Repository): Promise<void> {
+    this.#negatives.forgetRepository(repository)
+    this.#asks.forgetRepository(repository)
+    await this.#parts.index.forgetListings(repository)
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#closing.abort(new OciError('upstreamResting', 'this cache is closing'))
+  }
+
+  async #listed(repository: Repository, wanted: Wanted, signal: AbortSignal): Promise<ListingFound> {
+    this.#negatives.check(keyOf(repository, wanted.key))
+    const stored = await this.#find(repository, wanted.key)
+    const ageMs = stored ? this.#parts.outside.clock.wallMs() - stored.confirmedMs : 0
+    if (stored && ageMs >= 0 && ageMs < wanted.freshMs) {
+      return foundOf(stored, { hit: true, ttlS: Math.floor((wanted.freshMs - ageMs) / 1000) })
+    }
+    try {
+      const start = (ask: Ask) => this.#ask(repository, wanted, ask)
+      const end = await this.#asks.join(
+        keyOf(repository, wanted.key),
+        start,
+        stored ? PATIENCE_MS : ANSWER_MS_MAX,
+        signal,
+      )
+      if (!end) throw new OciError('upstreamSlow', 'the upstream takes too long to answer', { fault: 'slow' })
+      const collapsed = end.collapsed && { collapsed: true }
+      return foundOf(end.value, { hit: false, fwd: 'uri-miss', fwdStatus: 200, ...collapsed })
+    } catch (error) {
+      // what was refused to us last is not shown in an outage either
+      if (!isOutage(error) || this.#refused.has(keyOf(repository, ''))) throw error
+      const status = error.reason === 'accountSpent' && { fwdStatus: 429 }
+      if (stored) return foundOf(stored, { hit: false, fwd: 'stale', ...status })
+      const local = await wanted.local()
+      if (!local) throw error
+      return { ...local, facts: { hit: false, fwd: 'stale', ...status, detail: 'local' } }
+    }
+  }
+
+  async #ask(repository: Repository, wanted: Wanted, ask: Ask): Promise<Listing> {
+    const told = await wanted.ask(ask.signal)
+    const key = keyOf(repository, wanted.key)
+    if (told.at === 'found') {
+      const listing = { ...wanted.judge(told), confirmedMs: this.#parts.outside.clock.wallMs() }
+      this.#refused.delete(keyOf(repository, ''))
+      if (ask.isCurrent()) await this.#tried(this.#parts.index.putListing(repository, wanted.key, listing))
+      return listing
+    }
+    if (ask.isCurrent()) await this.#tried(this.#parts.index.forgetListings(repository))
+    if (told.at === 'denied') this.#refused.set(keyOf(repository, ''), true)
+    const error = told.at === 'denied' ? manifestDenied() : wanted.absent()
+    if (ask.isCurrent()) this.#negatives.remember(key, error, told.at === 'denied' ? DENIED_MS : ABSENT_MS)
+    throw error
+  }
+
+  async #knownTags(repository: Repository, page: Page) {
+    const known = (await this.#tried(this.#parts.index.tagsOf(repository))) ?? []
+    if (known.length === 0) return undefined // upstream's failure says more than an empty list
+    const { tags, next } = localPageOf(known, page)
+    return { bytes: tagsBytes(repository, tags), contentType: 'application/json', ...(next && { link: next }) }
+  }
+
+  async #knownReferrers(repository: Repository, digest: Digest, artifactType: string | undefined) {
+    const known = (await this.#tried(this.#parts.index.referrersOf(repository, digest))) ?? []
+    if (known.length === 0) return undefined // not to know of any is not to know that there are none
+    const asked = known.filter((each) => artifactType === undefined || each.artifactType === artifactType)
+    const document = { schemaVersion: 2, mediaType: MEDIA_TYPE.ociIndex, manifests: asked.map(descriptorOf) }
+    return {
+      bytes: Buffer.from(JSON.stringify(document)),
+      contentType: MEDIA_TYPE.ociIndex,
+      ...(artifactType !== undefined && { filters: 'artifactType' }),
+    }
+  }
+
+  async #find(repository: Repository, key: string): Promise<Listing | undefined> {
+    return await this.#tried(this.#parts.index.findListing(repository, key))
+  }
+
+  async #tried<T>(work: Promise<T>): Promise<T | undefined> {
+    try {
+      return await work
+    } catch (error) {
+      this.#parts.log.warn({ err: error }, 'the index failed for a listing')
+      return undefined
+    }
+  }
+}
+
+function foundOf({ bytes, contentType, link, filters }: Listing, facts: CacheFacts): ListingFound {
+  const next = nextQueryOf(link)
+  return { bytes, contentType, ...(next && { link: next }), ...(filters !== undefined && { filters }), facts }
+}
+
+function judgeTags({ bytes, link, filters }: Told, page: Page, repository: Repository): Omit<Listing, 'confirmedMs'> {
+  const tags = findTags(bytes)
+  if (!tags) throw new OciError('upstreamFailed', 'what the upstream sent is no list of tags', { fault: 'header' })
+  const cut = pageOf(tags, page)
+  const contentType = 'application/json'
+  if (!cut) return { bytes, contentType, link, filters }
+  const next = cut.next ?? nextQueryOf(link)
+  return { bytes: tagsBytes(repository, cut.tags), contentType, link: next && `<?${next}>; rel="next"`, filters }
+}
+
+/** Anything but an index is the answer of a registry without the API: clients take the fallback tag at a 404. */
+function judgeReferrers({ bytes, contentType, link, filters }: Told): Omit<Listing, 'confirmedMs'> {
+  if (essenceOf(contentType ?? '') !== MEDIA_TYPE.ociIndex) throw manifestUnknown()
+  return { bytes, contentType: MEDIA_TYPE.ociIndex, link, filters }
+}
+
+const tagsBytes = ({ path }: Repository, tags: readonly string[]): Buffer =>
+  Buffer.from(JSON.stringify({ name: path, tags }))
+
+function descriptorOf({ mediaType, digest, sizeBytes, artifactType, annotations }: ManifestFacts) {
+  return {
+    ...{ mediaType, digest, size: sizeBytes },
+    ...(artifactType !== undefined && { artifactType }),
+    ...(annotations && { annotations }),
+  }
+}

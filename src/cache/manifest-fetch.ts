@@ -1,0 +1,72 @@
+import { OciError } from '../base/errors.ts'
+import type { Log } from '../base/log.ts'
+import { algorithmOf, type Digest, digestOf } from '../oci/digest.ts'
+import { MANIFEST_BYTES_MAX, readManifest } from '../oci/manifest.ts'
+import type { Reference, Repository, Tag } from '../oci/names.ts'
+import type { Absent, Denied, ManifestTold } from '../upstream/told.ts'
+import { askable, type UpstreamOf } from './asks.ts'
+import type { Links } from './links.ts'
+import type { KeptManifest, ManifestStore } from './manifest-store.ts'
+import type { Prover } from './prover.ts'
+
+export type Fetched = { readonly at: 'found'; readonly kept: KeptManifest } | Absent | Denied
+
+type Parts = {
+  readonly upstreamOf: UpstreamOf
+  readonly store: ManifestStore
+  readonly links: Links
+  readonly prover: Pick<Prover, 'prove'>
+  readonly log: Log
+}
+
+type Found = Extract<ManifestTold, { readonly at: 'found' }>
+
+/** Brings a manifest from upstream: whole in memory, verified before a byte of it is anyone's, then kept and linked. */
+export class ManifestFetch {
+  readonly #parts: Parts
+
+  constructor(parts: Parts) {
+    this.#parts = parts
+  }
+
+  /** @throws {OciError} upstreamFailed with fault `digest`: the bytes are others; what upstream or the bytes do wrong */
+  async byDigest(repository: Repository, digest: Digest, signal: AbortSignal): Promise<Fetched> {
+    const told = await this.#get(repository, { digest }, signal)
+    if (told.at !== 'found') return told
+    if (digestOf(told.bytes, algorithmOf(digest)) !== digest) {
+      throw new OciError('upstreamFailed', 'the upstream sent another manifest than the one asked for', {
+        fault: 'digest',
+      })
+    }
+    return await this.#keep(repository, digest, told)
+  }
+
+  /** Our hash is the digest. @throws {OciError} upstreamFailed: it is no manifest, such as a login page */
+  async byTag(repository: Repository, tag: Tag, signal: AbortSignal): Promise<Fetched> {
+    const told = await this.#get(repository, { tag }, signal)
+    if (told.at !== 'found') return told
+    if (readManifest(told.bytes, told.contentType).at === 'unreadable') throw notAManifest()
+    return await this.#keep(repository, digestOf(told.bytes), told)
+  }
+
+  async #get(repository: Repository, reference: Reference, signal: AbortSignal): Promise<ManifestTold> {
+    const upstream = askable(this.#parts.upstreamOf, repository.host)
+    const told = await upstream.getManifest(repository.path, reference, signal)
+    if (told.at === 'found' && told.bytes.length > MANIFEST_BYTES_MAX) {
+      this.#parts.log.warn({ upstream: repository.host, ...reference }, 'a manifest is larger than any client takes')
+      throw new OciError('upstreamFailed', 'the manifest is larger than 4 MiB', { fault: 'size' })
+    }
+    return told
+  }
+
+  async #keep(repository: Repository, digest: Digest, told: Found): Promise<Fetched> {
+    const { store, links, prover } = this.#parts
+    const kept = await store.keep(digest, told.bytes, told.contentType)
+    await links.prove(repository, digest, told.isPublic)
+    if (kept.manifest) prover.prove(repository, kept.manifest.children)
+    return { at: 'found', kept }
+  }
+}
+
+export const notAManifest = (): OciError =>
+  new OciError('upstreamFailed', 'what the upstream sent for this tag is no manifest', { fault: 'digest' })

@@ -1,0 +1,66 @@
+import LinkHeader from 'http-link-header'
+
+/** A page as a client asks for it (distribution-spec, "Listing Tags"): at most `n`, after `last`. */
+export type Page = { readonly n?: number; readonly last?: string }
+
+/**
+ * The query of a Link to the next page (RFC 8288), relative or absolute. Only the query is believed: where it leads is
+ * ours to say. undefined where there is no next page, or the header cannot be read.
+ */
+export function nextQueryOf(link: string | undefined): URLSearchParams | undefined {
+  if (link === undefined) return undefined
+  const uri = findNext(link)
+  const at = uri?.indexOf('?') ?? -1
+  if (uri === undefined || at < 0) return undefined
+  return new URLSearchParams(uri.slice(at + 1).split('#', 1)[0])
+}
+
+function findNext(link: string): string | undefined {
+  try {
+    return LinkHeader.parse(link).rel('next')[0]?.uri
+  } catch {
+    return undefined // a header that cannot be read: what came is all there is
+  }
+}
+
+/**
+ * The page out of `tags` where upstream gave more than was asked for: a redirect may have dropped the query
+ * (registry.k8s.io). undefined where `tags` is the page already.
+ */
+export function pageOf(
+  tags: readonly string[],
+  { n, last }: Page,
+): { readonly tags: readonly string[]; readonly next: URLSearchParams | undefined } | undefined {
+  const from = last === undefined ? 0 : tags.indexOf(last) + 1
+  const end = Math.min(tags.length, from + (n ?? tags.length))
+  if (from === 0 && end === tags.length) return undefined
+  const page = tags.slice(from, end)
+  const next = end < tags.length && page.length > 0 ? nextOf(n, page.at(-1) ?? '') : undefined
+  return { tags: page, next }
+}
+
+/** The page of tags in lexical order that we know by ourselves; `last` need not be one of them. */
+export function localPageOf(tags: readonly string[], { n, last }: Page) {
+  const rest = last === undefined ? tags : tags.filter((tag) => tag > last)
+  return pageOf(rest, n === undefined ? {} : { n }) ?? { tags: rest, next: undefined }
+}
+
+const nextOf = (n: number | undefined, last: string): URLSearchParams =>
+  new URLSearchParams({ ...(n !== undefined && { n: String(n) }), last })
+
+/** The tags in a listing, or undefined where it is none; some registries say null for none. */
+export function findTags(bytes: Buffer): readonly string[] | undefined {
+  const read = findJson(bytes)
+  if (typeof read !== 'object' || read === null || !('tags' in read)) return undefined
+  if (read.tags === null) return []
+  const isList = Array.isArray(read.tags) && read.tags.every((tag) => typeof tag === 'string')
+  return isList ? (read.tags as string[]) : undefined
+}
+
+function findJson(bytes: Buffer): unknown {
+  try {
+    return JSON.parse(bytes.toString())
+  } catch {
+    return undefined // a login page, or what a proxy says in place of upstream
+  }
+}

@@ -1,0 +1,143 @@
+import { LRUCache } from 'lru-cache'
+import type { Clock } from '../base/clock.ts'
+import type { TagPolicy } from '../base/config.ts'
+import type { OciError } from '../base/errors.ts'
+import type { Log } from '../base/log.ts'
+import type { Digest } from '../oci/digest.ts'
+import type { Repository, Tag } from '../oci/names.ts'
+import type { Index } from '../store/index.ts'
+import { type Anchor, ageOf, anchorNow, anchorOf, type Freshness, freshnessOf, type Instant } from './freshness.ts'
+import { keyOf } from './negatives.ts'
+
+const KNOWN_MAX = 50_000
+/** After a failure nobody asks again for this long while an answer is known. */
+export const REST_MS = 5_000
+
+/** What a HEAD told of a manifest besides its digest, for a HEAD of ours. */
+export type Told = { readonly mediaType: string; readonly sizeBytes: number }
+
+type Pointed = { readonly digest: Digest; readonly anchor: Anchor }
+
+/** A resolution in memory. It is replaced whole. */
+export type Known = Pointed & {
+  readonly policy: TagPolicy
+  readonly told: Told | undefined
+  /** Upstream's last word was 404. */
+  readonly isGone: boolean
+  /** What it pointed to before, until the bytes of what it points to now were seen: a HEAD's digest is a hint. */
+  readonly previous: Pointed | undefined
+  readonly resting: { readonly untilMs: number; readonly failure: OciError } | undefined
+}
+
+/** What a request for a known tag is worth; `ask` is all that cannot be answered from what is known. */
+export type Plan = 'answer' | 'answerAndAsk' | 'rest' | 'ask'
+
+export function planOf(known: Known, now: Instant): Plan {
+  if (isRefused(known)) return 'ask'
+  const isResting = known.resting !== undefined && now.monotonicMs < known.resting.untilMs
+  const worth = worthOf(known, known.policy, now)
+  if (worth === 'fresh') return 'answer'
+  if (worth === 'stale') return isResting ? 'answer' : 'answerAndAsk'
+  return worth === 'expired' && isResting ? 'rest' : 'ask'
+}
+
+/** Deleted upstream, by a policy that lets no outage bring it back. */
+export const isRefused = ({ isGone, policy }: Known): boolean => isGone && policy.gone === 'refuse'
+
+/** Whether it may stand in while upstream fails. */
+export const isUsable = (known: Known, now: Instant): boolean =>
+  !isRefused(known) && worthOf(known, known.policy, now) !== 'spent'
+
+export const worthOf = ({ anchor }: Pointed, policy: TagPolicy, now: Instant): Freshness =>
+  freshnessOf(ageOf(anchor, now, policy), policy)
+
+type Facts = Pick<Index, 'findResolution' | 'putResolution' | 'putGone' | 'forgetResolution'>
+
+/** What tags point to: in memory, and behind it in the index, whose failures cost no answer. */
+export class Resolutions {
+  readonly #index: Facts
+  readonly #clock: Clock
+  readonly #log: Log
+  readonly #known = new LRUCache<string, Known>({ max: KNOWN_MAX })
+
+  constructor(index: Facts, clock: Clock, log: Log) {
+    this.#index = index
+    this.#clock = clock
+    this.#log = log
+  }
+
+  now(): Instant {
+    return { wallMs: this.#clock.wallMs(), monotonicMs: this.#clock.monotonicMs() }
+  }
+
+  peek(repository: Repository, tag: Tag): Known | undefined {
+    return this.#known.get(keyOf(repository, tag))
+  }
+
+  /** From the index, unless memory came to know it meanwhile. */
+  async find(repository: Repository, tag: Tag, policy: TagPolicy): Promise<Known | undefined> {
+    const stored = await this.#tried('asked', this.#index.findResolution(repository, tag))
+    const known = this.peek(repository, tag)
+    if (known || !stored) return known
+    const { digest, confirmedMs, goneMs } = stored
+    const anchor = anchorOf(Math.max(confirmedMs, goneMs ?? 0), this.now())
+    const isGone = goneMs !== undefined
+    return this.#set(repository, tag, {
+      ...{ digest, anchor, policy, isGone },
+      ...{ told: undefined, previous: undefined, resting: undefined },
+    })
+  }
+
+  /** Upstream says that `tag` points to `digest`. */
+  async confirm(repository: Repository, tag: Tag, digest: Digest, policy: TagPolicy, told: Told | undefined) {
+    const now = this.now()
+    const before = this.peek(repository, tag)
+    const isSame = before?.digest === digest
+    this.#set(repository, tag, {
+      ...{ digest, anchor: anchorNow(now), policy, isGone: false, resting: undefined },
+      told: told ?? (isSame ? before.told : undefined),
+      previous: before?.previous ?? (isSame ? undefined : before),
+    })
+    await this.#tried('told', this.#index.putResolution(repository, tag, digest, now.wallMs))
+  }
+
+  /** Upstream says that a known tag is no more. */
+  async gone(repository: Repository, tag: Tag, known: Known): Promise<void> {
+    const now = this.now()
+    this.#set(repository, tag, { ...known, anchor: anchorNow(now), isGone: true, resting: undefined })
+    await this.#tried('told', this.#index.putGone(repository, tag, now.wallMs))
+  }
+
+  /** The bytes behind what the tag points to were seen: what it pointed to before is needed no more. */
+  verified(repository: Repository, tag: Tag, digest: Digest): void {
+    const known = this.peek(repository, tag)
+    if (known?.previous && known.digest === digest) this.#set(repository, tag, { ...known, previous: undefined })
+  }
+
+  /** Upstream failed: it is left alone for a while. */
+  rest(repository: Repository, tag: Tag, failure: OciError): void {
+    const known = this.peek(repository, tag)
+    const untilMs = this.#clock.monotonicMs() + REST_MS
+    if (known) this.#set(repository, tag, { ...known, resting: { untilMs, failure } })
+  }
+
+  async forget(repository: Repository, tag: Tag): Promise<void> {
+    this.#known.delete(keyOf(repository, tag))
+    await this.#tried('told', this.#index.forgetResolution(repository, tag))
+    this.#known.delete(keyOf(repository, tag)) // what was read back while the index forgot
+  }
+
+  #set(repository: Repository, tag: Tag, known: Known): Known {
+    this.#known.set(keyOf(repository, tag), known)
+    return known
+  }
+
+  async #tried<T>(what: 'asked' | 'told', work: Promise<T>): Promise<T | undefined> {
+    try {
+      return await work
+    } catch (error) {
+      this.#log.warn({ err: error, what }, 'the index failed for a resolution')
+      return undefined
+    }
+  }
+}
