@@ -58,7 +58,7 @@ export class ManifestStore {
   async find(digest: Digest): Promise<HeldManifest | undefined> {
     const held = this.peek(digest)
     if (held) return held
-    const bytes = this.has(digest) ? await this.#parts.disk.readWhole(digest, MANIFEST_BYTES_MAX) : undefined
+    const bytes = this.has(digest) ? await this.#read(digest) : undefined
     if (!bytes) return undefined
     if (digestOf(bytes, algorithmOf(digest)) !== digest) {
       await this.#parts.disk.setAside(digest, 'digest')
@@ -91,6 +91,16 @@ export class ManifestStore {
       this.#index(factsOf(digest, bytes.length, mediaType, manifest)),
     ])
     return { ...held, manifest, isStored }
+  }
+
+  /** A disk that fails has nothing: upstream is asked. */
+  async #read(digest: Digest): Promise<Buffer | undefined> {
+    try {
+      return await this.#parts.disk.readWhole(digest, MANIFEST_BYTES_MAX)
+    } catch (error) {
+      this.#parts.log.warn({ err: error, digest }, 'a manifest could not be read from disk')
+      return undefined
+    }
   }
 
   #remember(held: HeldManifest): HeldManifest {
