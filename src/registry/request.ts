@@ -77,12 +77,19 @@ function splitOf(url: string): { path: string; query: URLSearchParams } {
   return { path: url.slice(0, question), query: new URLSearchParams(url.slice(question + 1)) }
 }
 
+/** Once. A slash that comes out of it would make two parts of one when a name is put together again. */
 function decodedOf(part: string): string {
   if (!part.includes('%')) return part
+  const decoded = percentDecoded(part)
+  if (decoded?.includes('/') === false) return decoded
+  throw new OciError('nameInvalid', 'the path is not properly percent-encoded')
+}
+
+function percentDecoded(part: string): string | undefined {
   try {
     return decodeURIComponent(part)
-  } catch (error) {
-    throw new OciError('nameInvalid', 'the path is not properly percent-encoded', { cause: error })
+  } catch {
+    return undefined // not UTF-8, or a percent sign without its two digits
   }
 }
 

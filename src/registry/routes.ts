@@ -15,7 +15,7 @@ export type RouteParts = {
   readonly registries: Registries
   readonly manifests: ManifestAnswers
   readonly listings: Listings
-  readonly answerBlob: (exchange: Exchange, asked: AskedBlob) => Promise<void>
+  readonly answerBlob: (exchange: Exchange, asked: AskedBlob) => Promise<void> | undefined
 }
 
 /** What upstream is to answer: a write, or a question about an upload. */
