@@ -12,6 +12,7 @@ export type AccessEntry = {
   readonly outcome: Outcome
   /** Registry host; undefined where the request named none that we know. */
   readonly upstream: string | undefined
+  readonly repository: string | undefined
   readonly digest: string | undefined
   /** Of the body, as sent. */
   readonly bytes: number
@@ -102,11 +103,12 @@ const writeSome = (bytes: Buffer): Promise<number> =>
   new Promise((resolve, reject) => write(1, bytes, (error, written) => (error ? reject(error) : resolve(written))))
 
 function jsonLine(entry: AccessEntry, time: string): string {
-  const { upstream, digest, from } = entry
+  const { upstream, repository, digest, from } = entry
   return (
     `{"level":"info","time":"${time}","msg":"answered","method":${JSON.stringify(entry.method)},` +
     `"path":${JSON.stringify(entry.path)},"status":${entry.status},"route":"${entry.route}",` +
     `"outcome":"${entry.outcome}",${upstream === undefined ? '' : `"upstream":"${upstream}",`}` +
+    `${repository === undefined ? '' : `"repository":"${repository}",`}` +
     `${digest === undefined ? '' : `"digest":"${digest}",`}"bytes":${entry.bytes},"ms":${entry.ms.toFixed(1)}` +
     `${from === undefined ? '' : `,"from":"${from}"`}}\n`
   )

@@ -20,7 +20,8 @@ const REDACTED = SECRET_KEYS.flatMap((key) => [`["${key}"]`, `*["${key}"]`, `*.*
 
 /** Opens the log. Pretty lines are made in this process: a transport of pino's would cost a thread. */
 export async function openLog({ level, isPretty, to }: LogOptions): Promise<Log> {
-  const destination = isPretty ? await prettyTo(to) : (to ?? pino.destination({ fd: 1, sync: true }))
+  const plain = to ?? pino.destination({ fd: 1, sync: true })
+  const destination = isPretty ? await prettyTo(plain, to === undefined) : plain
   const log: Log = pino(
     {
       level,
@@ -40,14 +41,10 @@ export async function openLog({ level, isPretty, to }: LogOptions): Promise<Log>
 export const silentLog: Log = pino({ level: 'silent' }, { write: () => undefined })
 
 /** Loaded only where somebody watches: it is a tenth of a second of a start. */
-async function prettyTo(to: DestinationStream | undefined): Promise<DestinationStream> {
-  const { build } = await import('pino-pretty')
-  return build({
-    colorize: to === undefined,
-    singleLine: true,
-    translateTime: 'SYS:HH:MM:ss.l',
-    ...(to ? { destination: { write: (line: string) => to.write(line) } as never } : { destination: 1, sync: true }),
-  })
+async function prettyTo(to: DestinationStream, colorize: boolean): Promise<DestinationStream> {
+  const { prettyFactory } = await import('pino-pretty')
+  const pretty = prettyFactory({ colorize, singleLine: true, translateTime: 'SYS:HH:MM:ss.l' })
+  return { write: (line) => void to.write(pretty(line)) }
 }
 
 const USER_INFO = /(https?:\/\/)[^\s/@"\\]{1,1024}@/gi

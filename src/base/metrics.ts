@@ -49,11 +49,11 @@ export class Metrics {
     this.#quarantined = this.#counter('quarantined_total', 'Blobs and spools set aside because their bytes were wrong')
     this.#accessLinesLost = this.#counter('access_lines_lost_total', 'Access lines dropped because nobody read them')
     this.#answers = new Map(ROUTES.map((route) => [route, outcomesOf(answers, route)]))
-    this.#bytesOut = new Map(ROUTES.map((route) => [route, bytesOut.labels({ route })]))
+    this.#bytesOut = new Map(ROUTES.map((route) => [route, fromZero(bytesOut.labels({ route }))]))
     this.#upstreams = new Map(
       [...new Set([...upstreams, OTHER])].map((upstream) => [
         upstream,
-        { bytes: bytesIn.labels({ upstream }), requests: statusesOf(requests, upstream) },
+        { bytes: fromZero(bytesIn.labels({ upstream })), requests: statusesOf(requests, upstream) },
       ]),
     )
     this.#watchProcess()
@@ -166,8 +166,14 @@ export class Metrics {
   }
 }
 
+/** There from the start: else a rate would not see the first event. */
+function fromZero(child: Child): Child {
+  child.inc(0)
+  return child
+}
+
 const outcomesOf = (counter: Counter<'route' | 'outcome'>, route: Route): ReadonlyMap<Outcome, Child> =>
-  new Map(OUTCOMES.map((outcome) => [outcome, counter.labels({ route, outcome })]))
+  new Map(OUTCOMES.map((outcome) => [outcome, fromZero(counter.labels({ route, outcome }))]))
 
 const statusesOf = (counter: Counter<'upstream' | 'status'>, upstream: string): ReadonlyMap<string, Child> =>
-  new Map(STATUS_CLASSES.map((status) => [status, counter.labels({ upstream, status })]))
+  new Map(STATUS_CLASSES.map((status) => [status, fromZero(counter.labels({ upstream, status }))]))

@@ -38,7 +38,7 @@ export type ManifestReading =
 
 type Fields = ReadonlyMap<string, unknown>
 
-/** Reads a manifest as it came, with the Content-Type that came with it (image-spec, manifest.md and image-index.md). */
+/** Reads a manifest as it came, with the Content-Type that came with it (image-spec, manifest.md, image-index.md). */
 export function readManifest(bytes: Uint8Array, contentType: string | undefined): ManifestReading {
   const told = contentType === undefined ? undefined : essenceOf(contentType)
   if (told !== undefined && isSchema1Type(told)) return { at: 'refused', error: schema1() }

@@ -18,7 +18,7 @@ export type Reference = { readonly tag: Tag } | { readonly digest: Digest }
 export type Repository = { readonly host: RegistryHost; readonly path: RepositoryPath }
 
 const NAME_LENGTH_MAX = 255
-// The specification's grammar part by part: no quantifier stands within another, so matching is linear.
+// The specification's grammar part by part. The next one or two letters decide each step: matching is linear.
 const COMPONENT = /^[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*$/
 const TAG = /^[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}$/
 const HOST_LENGTH_MAX = 253 + ':65535'.length
