@@ -4,7 +4,7 @@ import { type Question, Samples } from './kit/question.ts'
 
 const CLIENTS = 20
 
-/** Twenty clients ask for one cold blob at once: how often is it fetched, what does it cost, when has the last one all? */
+/** Twenty clients ask for one cold blob: how often is it fetched, at what cost, and when has the last one all? */
 export const coldHerd: Question = {
   name: 'cold-herd',
   ask: async (bench) => {

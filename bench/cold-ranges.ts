@@ -8,7 +8,7 @@ import { type Question, type Row, Samples } from './kit/question.ts'
 const PARTS = 8
 const SETTLE_MS = 1000
 
-/** Eight parts of a cold blob are asked for at once, with an end and (as containerd does) without: fetched how often? */
+/** Eight parts of a cold blob at once, with an end and (as containerd asks) without: how often is it fetched? */
 export const coldRanges: Question = {
   name: 'cold-ranges',
   ask: async (bench) => {

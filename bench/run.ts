@@ -1,7 +1,7 @@
 /*
- * bench: Millpond beside docker-registry (proxy), nginx (proxy_cache with its lock) and the upstream itself, in one run.
+ * bench: Millpond beside docker-registry (proxy), nginx (proxy_cache with lock) and the upstream itself, in one run.
  *
- * Promises: the same work for all, medians, ratios to a peer measured minutes apart at most; the bytes timed are checked.
+ * Promises: the same work for all, medians, ratios to peers measured minutes apart; the bytes timed are checked.
  * One question a file in this folder; kit/ starts the servers and makes the load. Read next: kit/bench.ts.
  *
  *   npm run bench                          everything, some 10 minutes

@@ -4,7 +4,7 @@ import { medianOf, type Question, Samples } from './kit/question.ts'
 
 const ASKS = 21
 
-/** Upstream is down and the tag is no longer fresh: how long until the first client has its answer, and the ones after? */
+/** Upstream is down and the tag no longer fresh: how long until the first client has its answer, and the next ones? */
 export const upstreamDown: Question = {
   name: 'upstream-down',
   ask: async (bench) => {

@@ -10,9 +10,9 @@ export const MANIFEST_ACCEPT = `${MANIFEST_TYPE}, application/vnd.docker.distrib
 export const TAG = 'latest'
 
 /**
- * A blob is one pseudo-random pattern of its seed, repeated. The pattern's length is no multiple of any piece size, so a
- * client that knows the seed checks each byte at its offset by comparing memory, some ten times cheaper than hashing. It
- * is short enough to stay in a processor's cache while that is done.
+ * A blob is one pseudo-random pattern of its seed, repeated. The pattern's length is no multiple of any piece size, so
+ * a client that knows the seed checks each byte at its offset by comparing memory, some ten times cheaper than hashing.
+ * It is short enough to stay in a processor's cache while that is done.
  */
 const PATTERN_BYTES = 128 * KIB + 4099
 

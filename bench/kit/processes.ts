@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { openSync } from 'node:fs'
+import { closeSync, openSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
 import { connect, createServer } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -35,9 +35,10 @@ export class ServerProcess implements AsyncDisposable {
     const log = openSync(options.logPath, 'a')
     this.port = port
     this.#logPath = options.logPath
-    const env = { ...process.env, NO_COLOR: '1', OTEL_SDK_DISABLED: 'true' }
+    const env = { ...process.env, NO_COLOR: '1' }
     this.#child = spawn(program, args, { stdio: ['ignore', log, log], env, ...(options.cwd && { cwd: options.cwd }) })
     this.#ended = once(this.#child, 'exit').catch(() => undefined) // one that cannot be spawned is told by `answering`
+    closeSync(log)
     process.once('exit', this.#kill) // a run that is broken off leaves no server behind
   }
 
