@@ -16,7 +16,13 @@ export type Route = (typeof ROUTES)[number]
  */
 export type Outcome = (typeof OUTCOMES)[number]
 
-export type DiskCounts = { readonly bytes: number; readonly capBytes: number; readonly blobs: number }
+/** What is asked for when somebody reads the numbers. `quarantined` counts since the start. */
+export type DiskNumbers = {
+  readonly bytes: number
+  readonly capBytes: number
+  readonly blobs: number
+  readonly quarantined: number
+}
 
 type Child = { inc(amount?: number): void }
 type UpstreamChildren = { readonly bytes: Child; readonly requests: ReadonlyMap<string, Child> }
@@ -34,7 +40,6 @@ export class Metrics {
   readonly #fillFailures: Counter<'fault'>
   readonly #evictedBlobs: Counter
   readonly #evictedBytes: Counter
-  readonly #quarantined: Counter
   readonly #accessLinesLost: Counter
 
   /** @param upstreams registry hosts that may be a label */
@@ -46,7 +51,6 @@ export class Metrics {
     this.#fillFailures = this.#counter('fill_failures_total', 'Sources that failed a fill', ['fault'])
     this.#evictedBlobs = this.#counter('evicted_blobs_total', 'Blobs evicted to keep under the cap')
     this.#evictedBytes = this.#counter('evicted_bytes_total', 'Bytes freed by eviction')
-    this.#quarantined = this.#counter('quarantined_total', 'Blobs and spools set aside because their bytes were wrong')
     this.#accessLinesLost = this.#counter('access_lines_lost_total', 'Access lines dropped because nobody read them')
     this.#answers = new Map(ROUTES.map((route) => [route, outcomesOf(answers, route)]))
     this.#bytesOut = new Map(ROUTES.map((route) => [route, fromZero(bytesOut.labels({ route }))]))
@@ -83,20 +87,17 @@ export class Metrics {
     this.#evictedBytes.inc(bytes)
   }
 
-  countQuarantined(): void {
-    this.#quarantined.inc()
-  }
-
   countAccessLinesLost(lines: number): void {
     this.#accessLinesLost.inc(lines)
   }
 
   /** Gauges are asked for when somebody reads them. */
-  watch(parts: { disk: () => DiskCounts; isDegraded: () => boolean; fills: () => number }): void {
+  watch(parts: { disk: () => DiskNumbers; isDegraded: () => boolean; fills: () => number }): void {
     const { disk } = parts
     this.#gauge('disk_bytes', 'Bytes of blobs and spools on the disk', () => disk().bytes)
     this.#gauge('disk_cap_bytes', 'Bytes that the disk may hold', () => disk().capBytes)
     this.#gauge('disk_blobs', 'Blobs on the disk', () => disk().blobs)
+    this.#watchedCounter('quarantined_total', 'Blobs and spools set aside: wrong bytes', () => disk().quarantined)
     this.#gauge('fills_under_way', 'Fills under way', parts.fills)
     const help = '1 while a part fails and is worked around'
     const isDegraded = this.#labelledGauge('degraded', help, 'part', (gauge) =>
@@ -140,6 +141,19 @@ export class Metrics {
 
   #counter<L extends string = never>(name: string, help: string, labelNames: readonly L[] = []): Counter<L> {
     return new Counter({ name: `millpond_${name}`, help, labelNames: [...labelNames], registers: [this.#registry] })
+  }
+
+  /** A counter that something else counts. */
+  #watchedCounter(name: string, help: string, read: () => number): void {
+    new Counter({
+      name: `millpond_${name}`,
+      help,
+      registers: [this.#registry],
+      collect() {
+        this.reset()
+        this.inc(read())
+      },
+    })
   }
 
   #gauge(name: string, help: string, read: () => number): void {

@@ -50,14 +50,18 @@ test('every series is there from the start, so that a rate sees its first event'
 
   expect(await read('millpond_requests_total{route="blob",outcome="stale"}')).toBe('0')
   expect(await read('millpond_upstream_bytes_total{upstream="docker.io"}')).toBe('0')
-  expect(await read('millpond_quarantined_total')).toBe('0')
+  expect(await read('millpond_evicted_blobs_total')).toBe('0')
 })
 
 test('what the disk holds is asked for when somebody reads it', async () => {
   const { metrics, read } = setUp()
   let bytes = 1
   let isDegraded = false
-  metrics.watch({ disk: () => ({ bytes, capBytes: 10, blobs: 2 }), isDegraded: () => isDegraded, fills: () => 3 })
+  metrics.watch({
+    disk: () => ({ bytes, capBytes: 10, blobs: 2, quarantined: 4 }),
+    isDegraded: () => isDegraded,
+    fills: () => 3,
+  })
 
   expect(await read('millpond_disk_bytes')).toBe('1')
   bytes = 5
@@ -66,6 +70,7 @@ test('what the disk holds is asked for when somebody reads it', async () => {
   expect(await read('millpond_degraded{part="disk"}')).toBe('1')
   expect(await read('millpond_fills_under_way')).toBe('3')
   expect(await read('millpond_disk_cap_bytes')).toBe('10')
+  expect(await read('millpond_quarantined_total')).toBe('4')
 })
 
 test('evictions, failures and what was set aside are counted', async () => {
@@ -73,18 +78,16 @@ test('evictions, failures and what was set aside are counted', async () => {
 
   metrics.countEvicted(1000)
   metrics.countFillFailure('cut')
-  metrics.countQuarantined()
 
   expect(await read('millpond_evicted_bytes_total')).toBe('1000')
   expect(await read('millpond_evicted_blobs_total')).toBe('1')
   expect(await read('millpond_fill_failures_total{fault="cut"}')).toBe('1')
-  expect(await read('millpond_quarantined_total')).toBe('1')
 })
 
 test('two servers in one process count apart', async () => {
   const [one, other] = [setUp(), setUp()]
 
-  one.metrics.countQuarantined()
+  one.metrics.countEvicted(1)
 
-  expect(await other.read('millpond_quarantined_total')).toBe('0')
+  expect(await other.read('millpond_evicted_blobs_total')).toBe('0')
 })

@@ -1,0 +1,41 @@
+import { hostname } from 'node:os'
+import type { Config, Listen, UpstreamConfig } from '../base/config.ts'
+import { listenText } from '../base/listening.ts'
+import { durationText, sizeText } from '../base/units.ts'
+import { versionOf } from '../base/version.ts'
+import type { ServerFacts } from '../server.ts'
+
+/** What a person wants to know of a server that has just begun, in a few lines. */
+export function banner(config: Config, facts: ServerFacts): string {
+  const url = urlOf(facts.listen, facts.isTls)
+  const [first, ...more] = facts.upstreams
+  const rows: (readonly [string, string])[] = [
+    ['serves', `${facts.isTls ? 'https' : 'http'}://${listenText(facts.listen)}`],
+    ['keeps', `${facts.folder}, at most ${capText(config, facts)}; now ${sizeText(facts.usedBytes)}`],
+    ['from', facts.upstreams.length === 0 ? 'nowhere' : `${first}${more.length > 0 ? `, ${more.join(', ')}` : ''}`],
+    ...(facts.admin ? [['health', `http://${listenText(facts.admin)}/readyz, numbers at /metrics`] as const] : []),
+    ...Object.entries(config.upstreams).flatMap(([name, upstream]) => accountRows(name, upstream)),
+    ['dockerd', `put this into /etc/docker/daemon.json: {"registry-mirrors": ["${url}"]}`],
+  ]
+  const body = rows.map(([name, text]) => `  ${name.padEnd(9)}${text}`).join('\n')
+  return `Millpond ${versionOf()}, started in ${durationText(facts.startMs)}\n${body}\n`
+}
+
+function capText({ disk }: Config, { capBytes }: ServerFacts): string {
+  const size = sizeText(capBytes)
+  return 'ofVolume' in disk.cap ? `${size} (${disk.cap.ofVolume * 100} % of the volume)` : size
+}
+
+/** How a docker daemon reaches it: one on this machine, where no address says more. */
+function urlOf({ host, port }: Listen, isTls: boolean): string {
+  const isAny = host === '0.0.0.0' || host === '::'
+  if (isTls) return `https://${isAny ? hostname() : listenText({ host, port }).replace(/:\d+$/, '')}:${port}`
+  return `http://${listenText({ host: isAny ? '127.0.0.1' : host, port })}`
+}
+
+/** An account shares what it may read with everyone who reaches us: said, so that nobody is surprised. */
+const accountRows = (name: string, { accounts }: UpstreamConfig): (readonly [string, string])[] =>
+  accounts.map(({ username, repositories }) => [
+    'account',
+    `${username} at ${name}: whoever reaches Millpond may read ${repositories.join(', ')} there as it does`,
+  ])

@@ -1,0 +1,42 @@
+import { Command, Option } from 'commander'
+import { configKeys } from '../base/config-keys.ts'
+import { loadConfig } from '../base/config-load.ts'
+import { type Log, openLog } from '../base/log.ts'
+import { startServer } from '../server.ts'
+import { banner } from './banner.ts'
+import { Lifetime } from './lifetime.ts'
+
+/** `millpond serve`: serves until a signal ends it. */
+export function serveCommand(): Command {
+  const command = new Command('serve')
+    .description('Serve clients; what is not told by a flag or the file is as docs/configuration.md says.')
+    .option('-c, --config <file>', 'the configuration, in YAML (MILLPOND_CONFIG)')
+  for (const { flag, environment, meaning } of configKeys()) {
+    if (flag) command.addOption(new Option(`${flag} <value>`, `${meaning.replaceAll('`', '')} (${environment})`))
+  }
+  return command.action((options: Readonly<Record<string, string>>) => serve(options['config'], flagsOf(command)))
+}
+
+/** Only what was typed, by the flag's whole name. */
+function flagsOf(command: Command): ReadonlyMap<string, string> {
+  return new Map(
+    command.options.flatMap((option): [string, string][] => {
+      const value: unknown = command.getOptionValue(option.attributeName())
+      return option.long && option.long !== '--config' && typeof value === 'string' ? [[option.long, value]] : []
+    }),
+  )
+}
+
+async function serve(path: string | undefined, flags: ReadonlyMap<string, string>): Promise<void> {
+  const { config, warnings } = loadConfig(path, flags)
+  const isPretty = config.log.format === 'pretty' || (config.log.format === 'auto' && process.stdout.isTTY === true)
+  const log: Log = await openLog({ level: config.log.level, isPretty })
+  for (const warning of warnings) log.warn({}, warning)
+  const lifetime = new Lifetime(process, log)
+  const server = await startServer(config, { log, isPretty })
+  lifetime.own(server)
+  // Beside JSON lines the words for a person go where no collector of lines reads.
+  const stream = isPretty ? process.stdout : process.stderr
+  stream.write(banner(config, server.facts()))
+  if (!isPretty) log.info(server.facts(), 'serving')
+}

@@ -1,0 +1,86 @@
+import { EventEmitter, once } from 'node:events'
+import { expect, test, vi } from 'vitest'
+import { silentLog } from '../../src/base/log.ts'
+import { Lifetime } from '../../src/cli/lifetime.ts'
+
+/** A process that tells with which status it was to end. */
+class ProcessByHand extends EventEmitter {
+  exit(status: number): void {
+    this.emit('ended', status)
+  }
+}
+
+function setUp(stop: () => Promise<void>) {
+  const process = new ProcessByHand()
+  const log = { ...silentLog, error: vi.fn(), info: vi.fn() }
+  const lifetime = new Lifetime(process, log)
+  lifetime.own({ stop })
+  return { process, log, lifetime }
+}
+
+test('fault 84: the first SIGTERM drains, and the process then ends with 0', async () => {
+  const gate = Promise.withResolvers<void>()
+  const stop = vi.fn(() => gate.promise)
+  const { process } = setUp(stop)
+  const ended = once(process, 'ended')
+
+  process.emit('SIGTERM')
+  expect(stop).toHaveBeenCalledOnce()
+  gate.resolve()
+
+  expect(await ended).toEqual([0])
+})
+
+test('fault 85: the second signal ends the process at once', async () => {
+  const stop = vi.fn(() => new Promise<void>(() => undefined))
+  const { process } = setUp(stop)
+  const ended = once(process, 'ended')
+
+  process.emit('SIGTERM')
+  process.emit('SIGINT')
+
+  expect(await ended).toEqual([1])
+  expect(stop).toHaveBeenCalledOnce()
+})
+
+test('a signal before anything is served ends the process', async () => {
+  const process = new ProcessByHand()
+  new Lifetime(process, silentLog)
+  const ended = once(process, 'ended')
+
+  process.emit('SIGTERM')
+
+  expect(await ended).toEqual([0])
+})
+
+test('a stop that fails is told, and ends with 1', async () => {
+  const { process, log } = setUp(() => Promise.reject(new Error('books')))
+  const ended = once(process, 'ended')
+
+  process.emit('SIGTERM')
+
+  expect(await ended).toEqual([1])
+  expect(log.error).toHaveBeenCalledOnce()
+})
+
+test('fault 41: a rejection that nobody owned, or a lost socket, is told and the process goes on', () => {
+  const { process, log } = setUp(() => Promise.resolve())
+  const ended = vi.fn()
+  process.on('ended', ended)
+
+  process.emit('unhandledRejection', new Error('nobody'))
+  process.emit('uncaughtException', Object.assign(new Error('reset'), { code: 'ECONNRESET' }))
+
+  expect(log.error).toHaveBeenCalledTimes(2)
+  expect(ended).not.toHaveBeenCalled()
+})
+
+test('fault 41: an error that nobody caught is told with its stack, and the process ends to be started anew', async () => {
+  const { process, log } = setUp(() => Promise.resolve())
+  const ended = once(process, 'ended')
+
+  process.emit('uncaughtException', new Error('broken'))
+
+  expect(await ended).toEqual([1])
+  expect(log.error.mock.calls[0]?.[0]).toMatchObject({ stack: expect.stringContaining('lifetime.test.ts') })
+})
