@@ -16,6 +16,9 @@ describeClient({
   open: openPodman,
 })
 
+/** podman would raise its containers' limits above the machine's own, which a root without CAP_SYS_RESOURCE may not. */
+const LIMITS = ['--ulimit', 'nofile=1024:1024', '--ulimit', 'nproc=1024:1024']
+
 async function openPodman(house: House): Promise<Client> {
   const folder = await Folder.open()
   await writeFile(folder.join('registries.conf'), mirrorsOf(house))
@@ -32,7 +35,7 @@ async function openPodman(house: House): Promise<Client> {
       )
       return told.flatMap(({ RepoDigests }) => RepoDigests).map((name) => name.replace(/^.*@/, ''))
     },
-    run: (wanted) => podman('run', '--rm', '--network', 'none', '--pull', 'never', nameOf(wanted)),
+    run: (wanted) => podman('run', '--rm', '--network', 'none', ...LIMITS, '--pull', 'never', nameOf(wanted)),
     [Symbol.asyncDispose]: () => folder[Symbol.asyncDispose](),
   }
 }

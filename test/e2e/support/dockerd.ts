@@ -1,3 +1,4 @@
+import { writeFile } from 'node:fs/promises'
 import { type Client, nameOf, prefixedNameOf, type Wanted } from './client.ts'
 import { clientEnv, run } from './command.ts'
 import { CURRENT_PATH, startContainerd } from './containerd.ts'
@@ -17,17 +18,18 @@ export type DockerdOptions = {
 export async function openDockerd(house: House, { engine, way }: DockerdOptions): Promise<Client> {
   await using opening = new AsyncDisposableStack()
   const folder = opening.use(await Folder.open())
-  const mirror = way === 'mirror' ? ['--registry-mirror', house.millpond.url] : []
-  const docker = await (engine === '20.10' ? startOld : startCurrent)(opening, folder, mirror)
+  const mirrors = way === 'mirror' ? [house.millpond.url] : []
+  // The runc that is built here knows no seccomp, which its build leaves out by default.
+  const profile = engine === 'current' ? { 'seccomp-profile': 'unconfined' } : {}
+  await writeFile(folder.join('daemon.json'), JSON.stringify({ 'registry-mirrors': mirrors, ...profile }))
+  const docker = await (engine === '20.10' ? startOld : startCurrent)(opening, folder)
   const name = (wanted: Wanted) => (way === 'mirror' ? nameOf(wanted) : prefixedNameOf(wanted, house))
   const opened = opening.move()
   return {
     async pull(wanted) {
       const platform = wanted.platform === undefined ? [] : ['--platform', wanted.platform]
-      await docker('pull', '--quiet', ...platform, name(wanted))
-      const told = await docker('image', 'inspect', '--format', '{{json .RepoDigests}}', name(wanted))
-      const names: readonly string[] = JSON.parse(told)
-      return names.map((full) => full.replace(/^.*@/, ''))
+      // RepoDigests won't do: 20.10 leaves it empty for the second platform of one index.
+      return (await docker('pull', ...platform, name(wanted))).match(/(?<=^Digest: )sha256:[0-9a-f]{64}/gm) ?? []
     },
     run: (wanted) => docker('run', '--rm', '--network', 'none', '--pull', 'never', name(wanted)),
     [Symbol.asyncDispose]: () => opened.disposeAsync(),
@@ -36,12 +38,12 @@ export async function openDockerd(house: House, { engine, way }: DockerdOptions)
 
 type Docker = (...args: string[]) => Promise<string>
 
-async function startOld(opening: AsyncDisposableStack, folder: Folder, mirror: readonly string[]): Promise<Docker> {
+async function startOld(opening: AsyncDisposableStack, folder: Folder): Promise<Docker> {
   const docker = dockerOf(folder)
   opening.use(
     await Daemon.start({
       command: debianTool('dockerd'),
-      args: [...placesOf(folder), '--storage-driver', 'overlay2', ...mirror],
+      args: [...placesOf(folder), '--storage-driver', 'overlay2'],
       logFile: folder.join('dockerd.log'),
       cwd: folder.path,
       isReady: async () => (await docker('info', '--format', '{{.Driver}}')).trim() === 'overlay2',
@@ -50,14 +52,14 @@ async function startOld(opening: AsyncDisposableStack, folder: Folder, mirror: r
   return docker
 }
 
-async function startCurrent(opening: AsyncDisposableStack, folder: Folder, mirror: readonly string[]): Promise<Docker> {
+async function startCurrent(opening: AsyncDisposableStack, folder: Folder): Promise<Docker> {
   const docker = dockerOf(folder)
   const containerd = opening.use(await startContainerd({ version: '2.4', folder }))
   const store = ['--containerd', containerd.socket, '--storage-driver', 'overlayfs']
   opening.use(
     await Daemon.start({
       command: goTool('dockerd'),
-      args: [...placesOf(folder), ...store, ...mirror],
+      args: [...placesOf(folder), ...store],
       logFile: folder.join('dockerd.log'),
       cwd: folder.path,
       // Debian's docker is of 2020: a current daemon answers it only where it is told to.
@@ -72,14 +74,8 @@ async function startCurrent(opening: AsyncDisposableStack, folder: Folder, mirro
 function placesOf(folder: Folder): readonly string[] {
   return [
     ...['--host', `unix://${folder.join('d.sock')}`, '--pidfile', folder.join('d.pid')],
-    ...[
-      '--data-root',
-      folder.join('data'),
-      '--exec-root',
-      folder.join('exec'),
-      '--config-file',
-      folder.join('no.json'),
-    ],
+    ...['--data-root', folder.join('data'), '--exec-root', folder.join('exec')],
+    ...['--config-file', folder.join('daemon.json')],
     ...['--iptables=false', '--ip6tables=false', '--bridge=none'],
   ]
 }
