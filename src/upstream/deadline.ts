@@ -1,0 +1,31 @@
+import type { Clock } from '../base/clock.ts'
+import { failureOf, slow } from './failure.ts'
+
+/** Runs `act` under a signal that also ends after `ms`; what takes longer is thrown as upstreamSlow. */
+export async function within<T>(
+  clock: Clock,
+  ms: number,
+  signal: AbortSignal,
+  act: (signal: AbortSignal) => Promise<T>,
+): Promise<T> {
+  const deadline = new AbortController()
+  const cancel = clock.after(ms, () => deadline.abort(slow('the upstream did not answer in time')))
+  try {
+    return await act(AbortSignal.any([signal, deadline.signal]))
+  } finally {
+    cancel()
+  }
+}
+
+/** Waits for what others wait for too: an abort ends this wait alone. */
+export async function awaited<T>(shared: Promise<T>, signal: AbortSignal): Promise<T> {
+  if (signal.aborted) throw failureOf(signal.reason, false)
+  const { promise: aborted, reject } = Promise.withResolvers<never>()
+  const stop = () => reject(failureOf(signal.reason, false))
+  signal.addEventListener('abort', stop, { once: true })
+  try {
+    return await Promise.race([shared, aborted])
+  } finally {
+    signal.removeEventListener('abort', stop)
+  }
+}

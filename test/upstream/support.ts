@@ -1,0 +1,72 @@
+import { type Outside, systemOutside } from '../../src/base/clock.ts'
+import { configSchema, type UpstreamConfig } from '../../src/base/config.ts'
+import { OciError } from '../../src/base/errors.ts'
+import { silentLog } from '../../src/base/log.ts'
+import { findRegistryHost, parseReference, parseRepositoryPath } from '../../src/oci/names.ts'
+import type { BlobTold } from '../../src/upstream/told.ts'
+import { Upstream, type UpstreamParts } from '../../src/upstream/upstream.ts'
+
+export const path = parseRepositoryPath('library/a')
+export const latest = parseReference('latest')
+export const never = new AbortController().signal
+
+export type At = {
+  readonly config?: object
+  readonly outside?: Outside
+  readonly parts?: Partial<UpstreamParts>
+  readonly host?: string
+}
+
+/** An Upstream whose endpoints are these origins. */
+export function upstreamAt(origins: string | readonly string[], { config, outside, parts, host }: At = {}): Upstream {
+  const name = findRegistryHost(host ?? 'reg.test')
+  if (!name) throw new Error(`no host: ${host}`)
+  const endpoints = [origins].flat()
+  return new Upstream(name, configOf({ endpoints, ...config }), outside ?? systemOutside, { log: silentLog, ...parts })
+}
+
+export function configOf(given: object): UpstreamConfig {
+  const { upstreams } = configSchema.parse({ upstreams: { 'reg.test': given } })
+  const found = upstreams['reg.test']
+  if (!found) throw new Error('no configuration')
+  return found
+}
+
+/** What was thrown, as `reason fault`. */
+export async function faultOf(failing: Promise<unknown>): Promise<string> {
+  try {
+    await failing
+  } catch (error) {
+    return error instanceof OciError ? `${error.reason} ${error.fault}` : String(error)
+  }
+  return 'nothing'
+}
+
+/** The first endpoint's only way to a blob. */
+export function openBlob(upstream: Upstream, digest: Parameters<Upstream['headBlob']>[1], start = 0, end?: number) {
+  const [endpoint] = upstream.endpoints
+  if (!endpoint) throw new Error('no endpoint')
+  return endpoint.openBlob(path, digest, { start, end }, never)
+}
+
+/** All bytes of an open blob, copied. */
+export async function bytesOf(told: BlobTold): Promise<Buffer> {
+  if (told.at !== 'found') throw new Error(`the blob is ${told.at}`)
+  const pieces: Buffer[] = []
+  for await (const piece of told.pieces) pieces.push(Buffer.from(piece))
+  return Buffer.concat(pieces)
+}
+
+/** A clock that runs `times` as fast as the system's, for waits of a minute. */
+export function hurried(times: number): Outside {
+  const { clock, random } = systemOutside
+  return {
+    random,
+    clock: {
+      wallMs: () => clock.wallMs(),
+      monotonicMs: () => clock.monotonicMs() * times,
+      sleep: (ms, signal) => clock.sleep(ms / times, signal),
+      after: (ms, act) => clock.after(ms / times, act),
+    },
+  }
+}
