@@ -1,6 +1,7 @@
-import SqliteDatabase, { type Database, type Statement } from 'better-sqlite3'
+import type { Database, Statement } from 'better-sqlite3'
 import { LRUCache } from 'lru-cache'
 import { type Digest, findDigest } from '../oci/digest.ts'
+import { openExclusively } from './sqlite-file.ts'
 
 /** What the books say of a blob. `usedMs` is wall time. */
 export type Entry = { readonly digest: Digest; readonly sizeBytes: number; readonly usedMs: number }
@@ -24,7 +25,6 @@ const TOUCH_EACH_MS = 3_600_000
 const UNTOLD_MAX = 10_000
 /** Rows a transaction: a thousand would stop the loop for 60 ms (M). */
 const SLICE = 50
-const WAL_BYTES_MAX = 16 * 1024 * 1024
 
 const SCHEMA = `
   CREATE TABLE IF NOT EXISTS blobs (
@@ -57,15 +57,13 @@ export class Books {
   #bytes = 0
   #lastUseMs = 0
 
-  /** Opens the books at `path`. @throws the library's error: busy, corrupt, not a database, unreadable */
+  /**
+   * Opens the books at `path`.
+   * @throws {DiskError} where another process has them @throws the library's error where they are torn
+   */
   static open(path: string): Books {
-    const db = new SqliteDatabase(path, { timeout: 0 })
+    const db = openExclusively(path)
     try {
-      db.pragma('locking_mode = EXCLUSIVE')
-      db.exec('BEGIN IMMEDIATE; COMMIT') // takes the lock, or says at once that another has it
-      db.pragma('journal_mode = WAL')
-      db.pragma('synchronous = NORMAL')
-      db.pragma(`journal_size_limit = ${WAL_BYTES_MAX}`)
       return new Books(db)
     } catch (error) {
       db.close()
@@ -76,7 +74,6 @@ export class Books {
   private constructor(db: Database) {
     const version = db.pragma('user_version', { simple: true })
     if (version !== 0 && version !== VERSION) throw new Error(`the books are of version ${version}`)
-    if (db.pragma('quick_check(1)', { simple: true }) !== 'ok') throw new Error('the books are torn')
     db.transaction(() => db.exec(SCHEMA)).immediate()
     this.#db = db
     this.#find = db.prepare('SELECT digest, size, used, trust FROM blobs WHERE digest = ?')

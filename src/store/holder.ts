@@ -1,11 +1,10 @@
 import { randomUUID } from 'node:crypto'
-import { readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { readFileSync, statSync, writeFileSync } from 'node:fs'
 import type { Log } from '../base/log.ts'
 import { Books } from './books.ts'
 import { codeOf, DiskError } from './disk-error.ts'
 import type { Folder } from './folder.ts'
-
-const FILES_OF_SQLITE = ['', '-wal', '-shm', '-journal']
+import { setSqliteAside } from './sqlite-file.ts'
 
 /** `isNew`: what the folder holds is known to nobody. */
 export type OpenedBooks = { readonly books: Books; readonly isNew: boolean }
@@ -42,10 +41,8 @@ function openAsHolder(folder: Folder): Books {
     writeFileSync(folder.holder, `${process.pid}\n`)
     return books
   } catch (error) {
-    if (codeOf(error) === 'SQLITE_BUSY' || codeOf(error) === 'SQLITE_BUSY_RECOVERY') {
-      throw new DiskError('failed', `the folder ${folder.path} is in use by ${holderOf(folder)}`, error)
-    }
-    throw error
+    if (!(error instanceof DiskError) || !String(codeOf(error.cause)).startsWith('SQLITE_BUSY')) throw error
+    throw new DiskError('failed', `the folder ${folder.path} is in use by ${holderOf(folder)}`, error)
   }
 }
 
@@ -55,14 +52,6 @@ function holderOf(folder: Folder): string {
     return /^[0-9]+$/.test(pid) ? `process ${pid}` : 'another process'
   } catch {
     return 'another process' // it has just started, or the file was removed
-  }
-}
-
-/** Moves a database that can't be opened out of the way, with its log; the one set aside before it is replaced. */
-export function setSqliteAside(path: string): void {
-  for (const suffix of FILES_OF_SQLITE) {
-    rmSync(`${path}.torn${suffix}`, { force: true })
-    if (isThere(`${path}${suffix}`)) renameSync(`${path}${suffix}`, `${path}.torn${suffix}`)
   }
 }
 

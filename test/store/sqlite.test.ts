@@ -1,0 +1,71 @@
+import { open, readdir, truncate, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import SqliteDatabase from 'better-sqlite3'
+import { expect, test } from 'vitest'
+import { silentLog } from '../../src/base/log.ts'
+import { openSqliteIndex } from '../../src/store/sqlite.ts'
+import { indexSuite, repositoryOf, tagOf } from './index-suite.ts'
+import { contentOf, newFolder } from './support.ts'
+
+indexSuite('sqlite', async () => openSqliteIndex(await newFolder(), silentLog))
+
+const alpine = repositoryOf('docker.io', 'library/alpine')
+const { digest } = contentOf(1, 10)
+
+async function folderWithIndex(): Promise<string> {
+  const folder = await newFolder()
+  await using index = await openSqliteIndex(folder, silentLog)
+  await index.putResolution(alpine, tagOf('latest'), digest, 1_000)
+  return folder
+}
+
+test('what was told is there after a restart', async () => {
+  const folder = await folderWithIndex()
+
+  await using index = await openSqliteIndex(folder, silentLog)
+
+  expect(await index.findResolution(alpine, tagOf('latest'))).toMatchObject({ digest, confirmedMs: 1_000 })
+})
+
+for (const [how, spoil] of [
+  ['empty', (path: string) => truncate(path, 0)],
+  ['cut in the middle', (path: string) => truncate(path, 10_000)],
+  ['no database', (path: string) => writeFile(path, Buffer.alloc(100_000, 'x'))],
+  ['torn in its pages', overwritePages],
+] as const) {
+  test(`fault 34: an index that is ${how} is begun anew and works`, async () => {
+    const folder = await folderWithIndex()
+    await spoil(join(folder, 'index.sqlite'))
+
+    await using index = await openSqliteIndex(folder, silentLog)
+
+    expect(await index.findResolution(alpine, tagOf('latest'))).toBeUndefined()
+    await index.putResolution(alpine, tagOf('latest'), digest, 2_000)
+    expect(await index.findResolution(alpine, tagOf('latest'))).toMatchObject({ confirmedMs: 2_000 })
+  })
+}
+
+test('a second index on one folder is refused at once', async () => {
+  const folder = await newFolder()
+  await using _index = await openSqliteIndex(folder, silentLog)
+
+  await expect(openSqliteIndex(folder, silentLog)).rejects.toThrow(/index\.sqlite is in use by another process$/)
+})
+
+test('an index of a later version is refused in one sentence and left as it is', async () => {
+  const folder = await folderWithIndex()
+  const db = new SqliteDatabase(join(folder, 'index.sqlite'))
+  db.prepare('INSERT INTO kysely_migration (name, timestamp) VALUES (?, ?)').run('900-later', new Date(0).toISOString())
+  db.close()
+
+  await expect(openSqliteIndex(folder, silentLog)).rejects.toThrow(
+    /later version of Millpond .*900-later.*: run that one/,
+  )
+
+  expect((await readdir(folder)).filter((name) => name.includes('torn'))).toEqual([])
+})
+
+async function overwritePages(path: string): Promise<void> {
+  await using file = await open(path, 'r+')
+  for (let page = 1; page < 8; page += 1) await file.write(Buffer.alloc(4_000, 'x'), 0, 4_000, page * 4_096)
+}
