@@ -20,16 +20,22 @@ export type FrontParts = RouteParts &
     readonly onDone: (done: Done) => void
     /** In PEM. */
     readonly tls?: { readonly cert: string | Buffer; readonly key: string | Buffer } | undefined
+    readonly limits?: Partial<Limits>
   }
 
 /** What a connection may take (faults 24, 25; the table of limits in the documentation). */
-const HEAD_BYTES_MAX = 64 * KIB // a lazy puller's Range of 1,024 parts is 22 KiB
-const HEAD_MS_MAX = 10_000
-const CHECK_EVERY_MS = 5_000
-const REQUEST_MS_MAX = 6 * 3_600_000 // of a push, the longest there is; a read has no body
-const IDLE_MS_MAX = 125_000 // longer than any client's own: else its next request meets our close
-const REQUESTS_PER_SOCKET_MAX = 1000
-const DRAIN_MS_MAX = 30_000
+export const LIMITS = {
+  headBytes: 64 * KIB, // a lazy puller's Range of 1,024 parts is 22 KiB
+  headMs: 10_000,
+  checkEveryMs: 5_000,
+  requestMs: 6 * 3_600_000, // of a push, the longest there is; a read has no body
+  idleMs: 125_000, // longer than any client's own: else its next request meets our close
+  requestsPerSocket: 1000,
+  drainMs: 30_000,
+}
+
+export type Limits = typeof LIMITS
+
 /** What is left of a refused body is read and dropped up to this; beyond it the connection is closed. */
 const DROPPED_BYTES_MAX = 64 * KIB
 
@@ -41,6 +47,7 @@ export class Front implements AsyncDisposable {
   readonly server: http.Server
   readonly fastify: FastifyInstance
   readonly #parts: FrontParts
+  readonly #limits: Limits
   readonly #around: Surroundings
   readonly #writes: Writes
   readonly #sockets: Sockets
@@ -49,9 +56,10 @@ export class Front implements AsyncDisposable {
   constructor(parts: FrontParts) {
     const { clock, log, onDone } = parts
     this.#parts = parts
+    this.#limits = { ...LIMITS, ...parts.limits }
     this.#around = { clock, log, onDone, isDraining: false }
     this.#writes = new Writes(parts, log)
-    this.server = serverOf(parts.tls)
+    this.server = serverOf(parts.tls, this.#limits)
     this.fastify = fastifyOf({
       clientErrorHandler: answerBroken,
       rewriteUrl: (request) => this.#writes.pathOf(request as IncomingMessage),
@@ -81,7 +89,7 @@ export class Front implements AsyncDisposable {
   /** Takes no one new, closes idle and silent connections, and waits for answers under way, 30 s at most (fault 84). */
   async drain(): Promise<void> {
     this.#around.isDraining = true
-    await this.#sockets.drain(DRAIN_MS_MAX)
+    await this.#sockets.drain(this.#limits.drainMs)
     await this.fastify.close()
   }
 
@@ -97,7 +105,7 @@ export class Front implements AsyncDisposable {
 
   #take(request: IncomingMessage, response: ServerResponse): void {
     const exchange = new Exchange(request, response, this.#around)
-    if (hasLargeBody(request)) exchange.isLast = true
+    if (hasLargeBody(request) || isLastOfSocket(response)) exchange.isLast = true
     if (hasTwoHosts(request.rawHeaders)) {
       exchange.fail(new OciError('requestInvalid', 'a request has one Host'))
       return
@@ -122,18 +130,18 @@ export async function createFront(parts: FrontParts): Promise<Front> {
   return front
 }
 
-function serverOf(tls: FrontParts['tls']): http.Server {
+function serverOf(tls: FrontParts['tls'], limits: Limits): http.Server {
   const options = {
-    maxHeaderSize: HEAD_BYTES_MAX,
-    headersTimeout: HEAD_MS_MAX,
-    requestTimeout: REQUEST_MS_MAX,
-    connectionsCheckingInterval: CHECK_EVERY_MS,
-    keepAliveTimeout: IDLE_MS_MAX,
+    maxHeaderSize: limits.headBytes,
+    headersTimeout: limits.headMs,
+    requestTimeout: limits.requestMs,
+    connectionsCheckingInterval: limits.checkEveryMs,
+    keepAliveTimeout: limits.idleMs,
   }
   const server = tls
-    ? https.createServer({ ...options, ...tls, handshakeTimeout: HEAD_MS_MAX })
+    ? https.createServer({ ...options, ...tls, handshakeTimeout: limits.headMs })
     : http.createServer(options)
-  server.maxRequestsPerSocket = REQUESTS_PER_SOCKET_MAX
+  server.maxRequestsPerSocket = limits.requestsPerSocket
   return server
 }
 
@@ -146,6 +154,10 @@ function hasTwoHosts(rawHeaders: readonly string[]): boolean {
   }
   return hosts > 1
 }
+
+/** node says `Connection: close` by itself then, but would go on reading and answer 503 (fault 25). */
+const isLastOfSocket = (response: ServerResponse): boolean =>
+  'maxRequestsOnConnectionReached' in response && response.maxRequestsOnConnectionReached === true
 
 function hasLargeBody({ headers }: IncomingMessage): boolean {
   if (headers['transfer-encoding'] !== undefined) return true

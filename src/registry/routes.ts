@@ -10,7 +10,7 @@ import { answerTags } from './tags.ts'
 
 export type AskedBlob = Extract<Asked, { route: 'blob' }>
 
-/** Who answers what. A blob's answer is given by its own hand, since it is a body that flows. */
+/** Who answers what. */
 export type RouteParts = {
   readonly registries: Registries
   readonly manifests: ManifestAnswers
