@@ -1,0 +1,334 @@
+import { readFileSync } from 'node:fs'
+import { resolve } from 'node:path'
+import { Admin } from './admin/admin.ts'
+import { Readiness } from './admin/readiness.ts'
+import { AccessLog, type AccessSink, toStandardOutput } from './base/access-log.ts'
+import { type Outside, systemOutside } from './base/clock.ts'
+import type { Config, Listen, UpstreamConfig } from './base/config.ts'
+import { upstreamsOf } from './base/config-upstreams.ts'
+import type { Fault } from './base/errors.ts'
+import { listenTrouble, StartError } from './base/listening.ts'
+import type { Log } from './base/log.ts'
+import { Metrics } from './base/metrics.ts'
+import { type Proxies, proxiesIn } from './base/proxies.ts'
+import { Blobs } from './cache/blobs.ts'
+import { Evictor } from './cache/evictor.ts'
+import type { FillEnd } from './cache/fill.ts'
+import { Fills } from './cache/fills.ts'
+import { Links } from './cache/links.ts'
+import { Listings } from './cache/listings.ts'
+import { Manifests } from './cache/manifests.ts'
+import { Pins } from './cache/pins.ts'
+import { Prover } from './cache/prover.ts'
+import { digestOf } from './oci/digest.ts'
+import { findRegistryHost, type RegistryHost } from './oci/names.ts'
+import { BlobAnswers } from './registry/blobs.ts'
+import { createFront, type Front } from './registry/front.ts'
+import { ManifestAnswers } from './registry/manifests.ts'
+import { Registries } from './registry/registries.ts'
+import type { Passing } from './registry/routes.ts'
+import type { WriteTarget } from './registry/writes.ts'
+import { Disk } from './store/disk.ts'
+import { DiskError } from './store/disk-error.ts'
+import type { Index } from './store/index.ts'
+import { Buffers } from './store/reader.ts'
+import { openSqliteIndex } from './store/sqlite.ts'
+import { Upstreams } from './upstream/upstreams.ts'
+
+/** What is handed in; a test hands in more of it. */
+export type ServerOptions = {
+  readonly log: Log
+  readonly isPretty: boolean
+  readonly outside?: Outside
+  readonly proxies?: Proxies
+  readonly accessSink?: AccessSink
+  /** Of the volume, never filled; left out: the disk decides. */
+  readonly freeKeptBytes?: number
+}
+
+/** What a server that has begun is. */
+export type ServerFacts = {
+  readonly listen: Listen
+  readonly isTls: boolean
+  /** Undefined where it is off. */
+  readonly admin: Listen | undefined
+  readonly folder: string
+  readonly capBytes: number
+  readonly usedBytes: number
+  /** By name, the default first. */
+  readonly upstreams: readonly string[]
+  readonly startMs: number
+}
+
+type Parts = {
+  readonly metrics: Metrics
+  readonly disk: Disk
+  readonly index: Index
+  readonly fills: Fills
+  readonly caches: Caches
+  readonly front: Front
+}
+
+type Caches = { readonly manifests: Manifests; readonly listings: Listings; readonly blobs: Blobs }
+
+/**
+ * The composition root: builds from the bottom up and closes in reverse. What it built is one stack: where a part can't
+ * be built, those below it are closed.
+ */
+export class Server implements AsyncDisposable {
+  readonly metrics: Metrics
+  readonly disk: Disk
+  readonly index: Index
+  readonly #parts: Parts
+  readonly #stack: AsyncDisposableStack
+  readonly #facts: ServerFacts
+  readonly #phase: Phase
+
+  constructor(parts: Parts, stack: AsyncDisposableStack, facts: ServerFacts, phase: Phase) {
+    this.metrics = parts.metrics
+    this.disk = parts.disk
+    this.index = parts.index
+    this.#parts = parts
+    this.#stack = stack
+    this.#facts = facts
+    this.#phase = phase
+  }
+
+  facts(): ServerFacts {
+    return this.#facts
+  }
+
+  get fillsUnderWay(): number {
+    return this.#parts.fills.count
+  }
+
+  /** Unready at once; takes no one new; clients have 30 s to end; fills that nobody reads stop, their spools are kept. */
+  async stop(): Promise<void> {
+    this.#phase.now = 'draining'
+    this.#parts.fills.drain()
+    await this.#stack.disposeAsync()
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.stop()
+  }
+}
+
+/** Where a server is in its life; readiness asks. */
+type Phase = { now: 'starting' | 'serving' | 'draining' }
+
+/**
+ * Builds a server and listens. Upstreams are not asked anything: it starts with all of them unreachable.
+ *
+ * @throws {StartError} a sentence: a port is taken, the folder is in use, a file of the configuration can't be read
+ */
+export async function startServer(config: Config, options: ServerOptions): Promise<Server> {
+  const { outside = systemOutside } = options
+  const beganMs = outside.clock.monotonicMs()
+  await using stack = new AsyncDisposableStack()
+  const upstreams = hostsOf(upstreamsOf(config))
+  const phase: Phase = { now: 'starting' }
+  const parts = await built(config, upstreams, { ...options, outside }, stack)
+  const admin = await listenAdmin(config, parts, options.log, phase, stack)
+  stack.use(parts.front) // closed first: clients end while everything behind them still works
+  const listen = await listenFront(config, parts.front)
+  phase.now = 'serving'
+  const facts: ServerFacts = {
+    listen,
+    isTls: config.tls !== undefined,
+    admin,
+    folder: resolve(config.disk.folder),
+    capBytes: parts.disk.capBytes,
+    usedBytes: parts.disk.usedBytes,
+    upstreams: [...upstreams].sort(([, a], [, b]) => Number(b.default) - Number(a.default)).map(([host]) => host),
+    startMs: outside.clock.monotonicMs() - beganMs,
+  }
+  return new Server(parts, stack.move(), facts, phase)
+}
+
+type Given = ServerOptions & { readonly outside: Outside }
+type ByHost = ReadonlyMap<RegistryHost, UpstreamConfig>
+
+async function built(config: Config, upstreams: ByHost, given: Given, stack: AsyncDisposableStack): Promise<Parts> {
+  const { log, outside } = given
+  const metrics = stack.use(new Metrics(upstreams.keys()))
+  const { disk, index } = await openStore(config, given, stack)
+  const asked = stack.use(openUpstreams(upstreams, given, metrics))
+  const upstreamOf = asked.of.bind(asked)
+  const links = new Links(index, log)
+  const pins = new Pins([...upstreams].map(([host, { pin }]) => [host, pin]))
+  const countFault = (fault: Fault) => metrics.countFillFailure(fault)
+  const onEvicted = (bytes: number) => metrics.countEvicted(bytes)
+  const evictor = stack.use(new Evictor({ disk, index, pins, outside, log, onEvicted }))
+  const prover = stack.use(new Prover({ upstreamOf, links, disk, log }))
+  const keeper = {
+    reserve: (bytes: number) => evictor.reserve(bytes),
+    openSpool: disk.openSpool.bind(disk),
+    commit: disk.commit.bind(disk),
+    setAside: disk.setAside.bind(disk),
+  }
+  const fills = stack.use(new Fills({ keeper, outside, log }, (end) => faultsOf(end).forEach(countFault)))
+  const caches: Caches = {
+    manifests: stack.use(new Manifests({ upstreamOf, index, disk, links, prover, evictor, outside, log })),
+    listings: stack.use(new Listings({ upstreamOf, index, outside, log })),
+    blobs: stack.use(new Blobs({ upstreamOf, index, disk, links, fills, outside, log })),
+  }
+  evictor.start()
+  watch(metrics, disk, fills)
+  const accessLog = config.log.requests ? stack.use(openAccessLog(given, metrics)) : undefined
+  const front = await openFront(config, upstreams, { ...given, accessLog, metrics, caches, asked })
+  return { metrics, disk, index, fills, caches, front }
+}
+
+async function openStore(config: Config, { log, outside, freeKeptBytes }: Given, stack: AsyncDisposableStack) {
+  const { folder, cap } = config.disk
+  try {
+    const kept = freeKeptBytes === undefined ? {} : { freeKeptBytes }
+    const disk = stack.use(await Disk.open({ folder: resolve(folder), cap, log, outside, ...kept }))
+    return { disk, index: stack.use(await openSqliteIndex(resolve(folder), log)) }
+  } catch (error) {
+    if (error instanceof DiskError) throw new StartError(`${error.message} (the key is disk.folder)`, { cause: error })
+    throw error
+  }
+}
+
+/** Names that are no registry host were refused with the configuration. */
+function hostsOf(upstreams: ReadonlyMap<string, UpstreamConfig>): ByHost {
+  return new Map(
+    [...upstreams].map(([name, upstream]) => {
+      const host = findRegistryHost(name)
+      if (!host) throw new StartError(`upstreams.${name} is no registry host`)
+      return [host, upstream]
+    }),
+  )
+}
+
+function openUpstreams(upstreams: ByHost, { log, outside, proxies = proxiesIn() }: Given, metrics: Metrics): Upstreams {
+  try {
+    return new Upstreams(upstreams, outside, {
+      log,
+      proxy: proxies,
+      hooksOf: (host) => ({
+        onAnswer: (status) => metrics.countUpstreamRequest(host, status === 'error' ? undefined : status),
+        onBytes: (bytes) => metrics.countUpstreamBytes(host, bytes),
+      }),
+    })
+  } catch (error) {
+    throw new StartError(error instanceof Error ? error.message : 'an upstream is wrong', { cause: error })
+  }
+}
+
+type FrontGiven = Given & {
+  readonly accessLog: AccessLog | undefined
+  readonly metrics: Metrics
+  readonly caches: Caches
+  readonly asked: Upstreams
+}
+
+function openFront(config: Config, upstreams: ByHost, given: FrontGiven): Promise<Front> {
+  const { log, outside, accessLog, metrics, caches, asked } = given
+  const blobAnswers = new BlobAnswers(caches.blobs, new Buffers())
+  return createFront({
+    registries: new Registries(upstreams),
+    manifests: new ManifestAnswers(caches.manifests),
+    listings: caches.listings,
+    answerBlob: (exchange, blob) => blobAnswers.answer(exchange, blob),
+    targets: writeTargets(upstreams, asked),
+    onWritten: (passing) => forgetWritten(caches, passing),
+    clock: outside.clock,
+    log,
+    onDone: (done) => {
+      metrics.countAnswer(done.route, done.outcome, done.bytes)
+      accessLog?.write(done)
+    },
+    tls: config.tls && readTls(config.tls),
+  })
+}
+
+/** What is begun at one endpoint must be ended there: the first. */
+const writeTargets = (upstreams: ByHost, asked: Upstreams): readonly WriteTarget[] =>
+  [...upstreams]
+    .filter(([, { push }]) => push)
+    .flatMap(([host]) => {
+      const way = asked.writesOf(host)
+      return way ? [{ host, ...way }] : []
+    })
+
+async function forgetWritten({ manifests, listings, blobs }: Caches, passing: Passing): Promise<void> {
+  const { repository } = passing.target
+  await manifests.forget(repository, passing.route === 'manifest' ? passing.reference : undefined)
+  await blobs.forget(repository, passing.route === 'blob' ? passing.digest : undefined)
+  await listings.forget(repository)
+}
+
+function readTls({ cert, key }: NonNullable<Config['tls']>): { cert: Buffer; key: Buffer } {
+  try {
+    return { cert: readFileSync(cert), key: readFileSync(key) }
+  } catch (error) {
+    throw new StartError(`a file of tls can't be read: ${error instanceof Error ? error.message : ''}`, {
+      cause: error,
+    })
+  }
+}
+
+function openAccessLog({ outside, isPretty, accessSink = toStandardOutput }: Given, metrics: Metrics): AccessLog {
+  const onLost = (lines: number) => metrics.countAccessLinesLost(lines)
+  return new AccessLog(accessSink, { clock: outside.clock, isPretty, onLost })
+}
+
+function watch(metrics: Metrics, disk: Disk, fills: Fills): void {
+  metrics.watch({
+    disk: () => {
+      const { blobs, quarantined } = disk.counts()
+      return { bytes: disk.usedBytes, capBytes: disk.capBytes, blobs, quarantined }
+    },
+    isDegraded: () => disk.isDegraded,
+    fills: () => fills.count,
+  })
+}
+
+/** What went wrong with a fill's sources, or with keeping it. */
+function faultsOf(end: FillEnd): readonly Fault[] {
+  switch (end.at) {
+    case 'kept':
+    case 'stopped':
+      return []
+    case 'passed':
+      return ['disk']
+    case 'mismatch':
+      return end.liars.map(() => 'digest')
+    case 'failed':
+      return [end.why.at === 'error' ? (end.why.error.fault ?? 'status') : end.why.at]
+    default:
+      return end satisfies never
+  }
+}
+
+async function listenFront({ listen }: Config, front: Front): Promise<Listen> {
+  try {
+    const { address, port } = await front.listen(listen)
+    return { host: address, port }
+  } catch (error) {
+    throw listenTrouble('listen', listen, error)
+  }
+}
+
+async function listenAdmin(config: Config, parts: Parts, log: Log, phase: Phase, stack: AsyncDisposableStack) {
+  const { listen } = config.admin
+  if (listen === 'off') return undefined
+  const { metrics, disk, index } = parts
+  const readiness = new Readiness({
+    phase: () => phase.now,
+    isDiskFailing: () => disk.isDegraded,
+    askIndex: () => index.findManifest(ANY_DIGEST),
+    lagMs: () => metrics.lagMs(),
+  })
+  try {
+    return await stack.use(new Admin({ metrics, readiness, log })).listen(listen)
+  } catch (error) {
+    throw listenTrouble('admin.listen', listen, error)
+  }
+}
+
+/** A question that the index can answer at once, whatever it holds. */
+const ANY_DIGEST = digestOf(Buffer.alloc(0))

@@ -1,0 +1,70 @@
+import { readFileSync } from 'node:fs'
+import type { Dispatcher } from 'undici'
+import type { Outside } from '../base/clock.ts'
+import type { UpstreamConfig } from '../base/config.ts'
+import type { Log } from '../base/log.ts'
+import type { RegistryHost } from '../oci/names.ts'
+import { Guard } from './guard.ts'
+import { Network, type ProxySettings } from './network.ts'
+import { Upstream } from './upstream.ts'
+import type { Hooks } from './wire.ts'
+
+export type UpstreamsParts = {
+  readonly log: Log
+  readonly proxy: ProxySettings
+  readonly hooksOf: (host: RegistryHost) => Hooks
+}
+
+/** The first endpoint of an upstream, and the way there. */
+export type WriteWay = { readonly endpoint: URL; readonly dispatcher: Dispatcher }
+
+/** Every upstream that is served, each built when it is first asked: most of the well-known never are. */
+export class Upstreams implements AsyncDisposable {
+  readonly #configs: ReadonlyMap<RegistryHost, UpstreamConfig>
+  readonly #outside: Outside
+  readonly #parts: UpstreamsParts
+  readonly #built = new Map<RegistryHost, Upstream>()
+  readonly #networks: Network[] = []
+
+  /** @throws {Error} a file of extra CAs can't be read */
+  constructor(configs: ReadonlyMap<RegistryHost, UpstreamConfig>, outside: Outside, parts: UpstreamsParts) {
+    this.#configs = configs
+    this.#outside = outside
+    this.#parts = parts
+    for (const [host, { connect }] of configs) if (connect.ca !== null) this.of(host)
+  }
+
+  of(host: RegistryHost): Upstream | undefined {
+    const found = this.#built.get(host)
+    const config = this.#configs.get(host)
+    if (found || !config) return found
+    const { log, proxy, hooksOf } = this.#parts
+    const upstream = new Upstream(host, config, this.#outside, { log, proxy, ...hooksOf(host) })
+    this.#built.set(host, upstream)
+    return upstream
+  }
+
+  /** For writes that are passed on: sockets of their own, since a push may be long. */
+  writesOf(host: RegistryHost): WriteWay | undefined {
+    const config = this.#configs.get(host)
+    const endpoint = this.of(host)?.endpoints[0]?.url
+    if (!config || !endpoint) return undefined
+    const { connect, timeouts, realms } = config
+    const guard = new Guard({ endpoint, realms, isPrivateAllowed: connect.private })
+    const network = new Network({
+      connectMs: timeouts.connect,
+      headersMs: timeouts.headers,
+      extraCa: connect.ca === null ? undefined : readFileSync(connect.ca, 'utf8'),
+      proxy: this.#parts.proxy,
+      connector: (options) => guard.connector(options),
+    })
+    this.#networks.push(network)
+    return { endpoint, dispatcher: network.of('blobs') }
+  }
+
+  /** Cuts whatever is under way. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    const all = [...this.#built.values(), ...this.#networks]
+    await Promise.all(all.map((each) => each[Symbol.asyncDispose]()))
+  }
+}
