@@ -23,18 +23,18 @@ export async function openNode(house: House, options: NodeOptions): Promise<Clie
 }
 
 /**
- * The one upstream by `ns` alone, as containerd's documents have it; the other with a path as well, as they have it
- * for mirrors that know no `ns`. `server` is a closed port: nothing goes past Millpond.
+ * Docker Hub by a path and `ns`, as containerd's documents have it for mirrors that know no `ns`; any other upstream by
+ * `ns` alone. Docker Hub's `server` is a closed port, as the proxy for all others is: nothing goes past Millpond.
  */
 async function writeHosts(hostsFolder: string, house: House): Promise<void> {
   const { url } = house.millpond
   const hosts = {
-    'registry.example': `[host."${url}"]\n  capabilities = ["pull", "resolve"]\n`,
-    'docker.io': `[host."${url}/v2/docker.io"]\n  capabilities = ["pull", "resolve"]\n  override_path = true\n`,
+    _default: `[host."${url}"]\n  capabilities = ["pull", "resolve"]\n`,
+    'docker.io': `server = "http://127.0.0.1:9"\n[host."${url}/v2/docker.io"]\n  capabilities = ["pull", "resolve"]\n  override_path = true\n`,
   }
   for (const [upstream, host] of Object.entries(hosts)) {
     await mkdir(`${hostsFolder}/${upstream}`, { recursive: true })
-    await writeFile(`${hostsFolder}/${upstream}/hosts.toml`, `server = "http://127.0.0.1:9"\n\n${host}`)
+    await writeFile(`${hostsFolder}/${upstream}/hosts.toml`, host)
   }
 }
 
