@@ -1,4 +1,5 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { Socket } from 'node:net'
 import type { Clock } from '../base/clock.ts'
 import { type OciError, ociErrorOf } from '../base/errors.ts'
 import type { Log } from '../base/log.ts'
@@ -61,6 +62,8 @@ export class Exchange {
   isLast = false
   readonly #around: Surroundings
   readonly #startedMs: number
+  /** Kept: a request lets go of its socket when its answer has gone. */
+  readonly #socket: Socket
   #facts: CacheFacts | undefined
   #left: AbortController | undefined
   #bytes = 0
@@ -74,6 +77,7 @@ export class Exchange {
     this.response = response
     this.isHead = request.method === 'HEAD'
     this.#around = around
+    this.#socket = request.socket
     this.#startedMs = around.clock.monotonicMs()
   }
 
@@ -88,7 +92,7 @@ export class Exchange {
   }
 
   get hasLeft(): boolean {
-    return this.response.destroyed || this.request.socket.destroyed
+    return this.response.destroyed || this.#socket.destroyed
   }
 
   /** A whole answer. To a HEAD the same head goes without the body; `head` holds its Content-Length. */
@@ -221,7 +225,7 @@ export class Exchange {
       digest: this.digest,
       bytes: this.#bytes,
       ms: this.#around.clock.monotonicMs() - this.#startedMs,
-      from: this.request.socket.remoteAddress,
+      from: this.#socket.remoteAddress,
     })
   }
 }
