@@ -1,9 +1,13 @@
 import { OciError } from '../base/errors.ts'
+import { DOCKER_HUB } from '../base/well-known.ts'
 import type { RegistryHost } from '../oci/names.ts'
 import type { Upstream } from '../upstream/upstream.ts'
 
 /** What the decisions ask of an upstream. */
-export type Asks = Pick<Upstream, 'config' | 'getManifest' | 'headManifest' | 'headBlob' | 'getTags' | 'getReferrers'>
+export type Asks = Pick<
+  Upstream,
+  'config' | 'endpoints' | 'getManifest' | 'headManifest' | 'headBlob' | 'getTags' | 'getReferrers'
+>
 
 /** The configured upstreams; a host that is none of them is never dialled. */
 export type UpstreamOf = (host: RegistryHost) => Asks | undefined
@@ -16,7 +20,7 @@ export function askable<T>(upstreamOf: (host: RegistryHost) => T | undefined, ho
 }
 
 /** Docker Hub counts each GET of a manifest as a pull, and no HEAD: after a HEAD that failed, a GET would only cost one. */
-export const countsPulls = (host: RegistryHost): boolean => host === 'docker.io'
+export const countsPulls = (host: RegistryHost): boolean => host === DOCKER_HUB
 
 const OUTAGES: ReadonlySet<OciError['reason']> = new Set([
   'accountSpent',

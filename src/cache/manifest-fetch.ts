@@ -33,12 +33,8 @@ export class ManifestFetch {
   async byDigest(repository: Repository, digest: Digest, signal: AbortSignal): Promise<Fetched> {
     const told = await this.#get(repository, { digest }, signal)
     if (told.at !== 'found') return told
-    if (digestOf(told.bytes, algorithmOf(digest)) !== digest) {
-      throw new OciError('upstreamFailed', 'the upstream sent another manifest than the one asked for', {
-        fault: 'digest',
-      })
-    }
-    return await this.#keep(repository, digest, told)
+    const right = isOf(digest, told) ? told : await this.#elsewhere(repository, digest, signal)
+    return await this.#keep(repository, digest, right)
   }
 
   /** Our hash is the digest. @throws {OciError} upstreamFailed: it is no manifest, such as a login page */
@@ -59,6 +55,24 @@ export class ManifestFetch {
     return told
   }
 
+  /** One endpoint lied: each is asked, the first that tells the truth is believed. */
+  async #elsewhere(repository: Repository, digest: Digest, signal: AbortSignal): Promise<Found> {
+    const { upstreamOf, log } = this.#parts
+    const { endpoints } = askable(upstreamOf, repository.host)
+    log.warn({ upstream: repository.host, digest }, 'an endpoint sent another manifest than the one asked for')
+    for (const endpoint of endpoints.length > 1 ? endpoints : []) {
+      try {
+        const told = await endpoint.getManifest(repository.path, { digest }, signal)
+        if (told.at === 'found' && isOf(digest, told)) return told
+      } catch (error) {
+        log.debug({ err: error, endpoint: endpoint.name }, 'an endpoint failed')
+      }
+    }
+    throw new OciError('upstreamFailed', 'the upstream sent another manifest than the one asked for', {
+      fault: 'digest',
+    })
+  }
+
   async #keep(repository: Repository, digest: Digest, told: Found): Promise<Fetched> {
     const { store, links, prover } = this.#parts
     const kept = await store.keep(digest, told.bytes, told.contentType)
@@ -67,6 +81,8 @@ export class ManifestFetch {
     return { at: 'found', kept }
   }
 }
+
+const isOf = (digest: Digest, { bytes }: Found): boolean => digestOf(bytes, algorithmOf(digest)) === digest
 
 export const notAManifest = (): OciError =>
   new OciError('upstreamFailed', 'what the upstream sent for this tag is no manifest', { fault: 'digest' })

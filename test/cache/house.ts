@@ -1,0 +1,113 @@
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { type Cap, configSchema } from '../../src/base/config.ts'
+import { silentLog } from '../../src/base/log.ts'
+import { Evictor } from '../../src/cache/evictor.ts'
+import { Links } from '../../src/cache/links.ts'
+import { Listings } from '../../src/cache/listings.ts'
+import { Manifests } from '../../src/cache/manifests.ts'
+import { Pins } from '../../src/cache/pins.ts'
+import { Prover } from '../../src/cache/prover.ts'
+import type { Digest } from '../../src/oci/digest.ts'
+import {
+  findRegistryHost,
+  parseRepositoryPath,
+  parseTag,
+  type Reference,
+  type Repository,
+} from '../../src/oci/names.ts'
+import { Disk } from '../../src/store/disk.ts'
+import type { Index } from '../../src/store/index.ts'
+import { openSqliteIndex } from '../../src/store/sqlite.ts'
+import { Upstream } from '../../src/upstream/upstream.ts'
+import type { FakeUpstream } from '../support/upstream.ts'
+import { HandClock, outsideOf } from './hand-clock.ts'
+
+export type HouseOptions = {
+  readonly host?: string
+  /** As in the configuration. */
+  readonly tags?: readonly object[]
+  readonly pin?: readonly string[]
+  readonly account?: { readonly username: string; readonly password: string }
+  readonly cap?: Cap
+  /** Endpoints that are asked before the fake one. */
+  readonly before?: readonly string[]
+}
+
+export type Rooms = Awaited<ReturnType<typeof openRooms>>
+export type House = Rooms & {
+  /** Stops everything and starts again on the same folder. */
+  readonly restart: () => Promise<Rooms>
+  /** Removes the folder. */
+  readonly end: () => Promise<void>
+}
+
+export const NEVER = new AbortController().signal
+
+export const ofTag = (text: string): Reference => ({ tag: parseTag(text) })
+export const ofDigest = (digest: Digest): Reference => ({ digest })
+
+/** The decisions over a real index, a real disk and real HTTP to a fake registry; their clock is moved by hand. */
+export async function startHouse(fake: FakeUpstream, options: HouseOptions = {}): Promise<House> {
+  const folder = await mkdtemp(join(tmpdir(), 'millpond-cache-'))
+  const rooms = await openRooms(folder, fake, options, new HandClock())
+  const restart = async () => {
+    await rooms[Symbol.asyncDispose]()
+    return await openRooms(folder, fake, options, rooms.clock)
+  }
+  return Object.assign(rooms, { restart, end: () => rm(folder, { recursive: true, force: true }) })
+}
+
+async function openRooms(folder: string, fake: FakeUpstream, options: HouseOptions, clock: HandClock) {
+  const outside = outsideOf(clock)
+  const host = findRegistryHost(options.host ?? 'registry.test')
+  if (!host) throw new Error('no host')
+  const upstream = new Upstream(host, configOf(host, fake.origin, options), outside, { log: silentLog })
+  const index: Index = await openSqliteIndex(folder, silentLog)
+  const disk = await Disk.open({
+    folder,
+    cap: options.cap ?? { bytes: 1e9 },
+    outside,
+    log: silentLog,
+    freeKeptBytes: 0,
+  })
+  const evicted: number[] = []
+  const upstreamOf = (each: Repository['host']) => (each === host ? upstream : undefined)
+  const log = silentLog
+  const pins = new Pins([[host, options.pin ?? []]])
+  const evictor = new Evictor({ disk, index, pins, outside, log, onEvicted: (bytes) => void evicted.push(bytes) })
+  const links = new Links(index, log)
+  const prover = new Prover({ upstreamOf, links, disk, log })
+  const manifests = new Manifests({ upstreamOf, index, disk, links, prover, evictor, outside, log })
+  const listings = new Listings({ upstreamOf, index, outside, log })
+  const repository = (path: string): Repository => ({ host, path: parseRepositoryPath(path) })
+  /** As if it had been pulled through us: anonymously, or else by an account. */
+  const hold = async (path: string, digest: Digest, bytes: Buffer, isPublic = true) => {
+    await disk.put(digest, bytes)
+    await links.prove(repository(path), digest, isPublic)
+  }
+  const closeAll = async () => {
+    for (const each of [listings, manifests, prover, evictor, upstream, disk, index]) await each[Symbol.asyncDispose]()
+  }
+  return {
+    ...{ folder, clock, upstream, index, disk, evictor, links, prover, manifests, listings, evicted, repository, hold },
+    [Symbol.asyncDispose]: closeAll,
+  }
+}
+
+function configOf(host: string, origin: string, { tags = [], pin = [], account, before = [] }: HouseOptions) {
+  const accounts = account ? [account] : []
+  const timeouts = { headers: '90s' } // the decisions' own limits are what is tested
+  const given = { endpoints: [...before, origin], tags, pin, accounts, timeouts }
+  const { upstreams } = configSchema.parse({ upstreams: { [host]: given } })
+  const config = upstreams[host]
+  if (!config) throw new Error('no upstream')
+  return config
+}
+
+/** Waits for what happens behind an answer. */
+export async function until(isTrue: () => boolean): Promise<void> {
+  for (let turn = 0; turn < 2_000 && !isTrue(); turn++) await new Promise((resolve) => setTimeout(resolve, 2))
+  if (!isTrue()) throw new Error('it did not come to pass')
+}
