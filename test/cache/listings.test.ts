@@ -44,7 +44,28 @@ test('an upstream that knows no pages has them cut here', async () => {
   expect(tagsIn(second)).toEqual(['c', 'd'])
 })
 
-test('while upstream is out, the listing that was remembered for the query is shown, else the tags that are known', async () => {
+test('an upstream that pages by a token of its own is followed by clients who send n and last alone', async () => {
+  const { upstream, house, app } = await given()
+  upstream.behave({
+    match: /tags/,
+    act: ({ url }) =>
+      url.includes('next_token=x%2Fy')
+        ? { body: '{"name":"team/app","tags":["c","d"]}', headers: { link: null } }
+        : {
+            body: '{"name":"team/app","tags":["a","b"]}',
+            headers: { link: '</v2/x?n=2&next_token=x%2Fy>; rel="next"' },
+          },
+  })
+
+  const first = await house.listings.tags(app, { n: 2 }, NEVER)
+  const second = await house.listings.tags(app, { n: 2, last: first.link?.get('last') ?? '' }, NEVER)
+
+  expect([...(first.link?.keys() ?? [])]).toEqual(['n', 'last'])
+  expect(tagsIn(second)).toEqual(['c', 'd'])
+  expect(upstream.requests.at(-1)).toBe('GET /v2/team/app/tags/list?n=2&next_token=x%2Fy')
+})
+
+test('while upstream is out, what was remembered for the query is shown, else the tags that are known', async () => {
   const { upstream, house, app } = await given()
   await house.listings.tags(app, {}, NEVER)
   for (const tag of ['b', 'c']) await house.manifests.get(app, ofTag(tag), NEVER)
@@ -70,7 +91,7 @@ test('while upstream is out and nothing is known, that is told', async () => {
   })
 })
 
-test('a repository that is refused to us shows nothing of what is remembered, also in the outage that follows', async () => {
+test('a repository that is refused to us shows nothing that is remembered, nor does the outage after it', async () => {
   const { upstream, house, app } = await given()
   await house.listings.tags(app, {}, NEVER)
   await house.manifests.get(app, ofTag('a'), NEVER)
@@ -137,13 +158,30 @@ test('referrers are relayed with their exact type and filters, and are fresh for
   expect([found, again, later].map(({ facts }) => facts.hit)).toEqual([false, true, false])
 })
 
+test('referrers that upstream gives in pages are gathered into one index', async () => {
+  const { upstream, house, app, image } = await given()
+  const page = (digest: string) => JSON.stringify({ schemaVersion: 2, manifests: [{ digest }] })
+  upstream.behave({
+    match: /referrers/,
+    act: ({ url }) =>
+      url.includes('page=2')
+        ? { body: page('second'), headers: { 'content-type': MEDIA_TYPE.ociIndex } }
+        : { body: page('first'), headers: { link: '<?page=2>; rel="next"' } },
+  })
+
+  const found = await house.listings.referrers(app, image.digest, {}, NEVER)
+
+  expect(digestsIn(found)).toEqual(['first', 'second'])
+  expect(found.link).toBeUndefined()
+})
+
 for (const [act, why] of [
   [{ status: 404, body: '' }, 'it has no such API'],
   [{ status: 405, body: '' }, 'likewise'],
   [{ status: 400, body: '' }, 'it takes the digest for a bad one'],
   [{ headers: { 'content-type': 'application/json' } }, 'it answers with something else'],
 ] as const) {
-  test(`referrers are unknown, so that clients take the tag, where upstream says ${JSON.stringify(act)}: ${why}`, async () => {
+  test(`referrers are unknown, and clients take the tag, at ${JSON.stringify(act)}: ${why}`, async () => {
     const { upstream, house, app, image } = await given()
     upstream.behave({ match: /referrers/, act })
 

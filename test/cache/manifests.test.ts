@@ -25,7 +25,7 @@ const PRIVATE = {
 
 const caught = (work: Promise<unknown>) => work.catch((error: unknown) => error)
 
-test('a manifest by digest is fetched once for all who wait, then comes from memory, and after a restart from disk', async () => {
+test('a manifest by digest is fetched once for all who wait, then read from memory, after a restart from disk', async () => {
   const { upstream, house, app } = await given()
   const image = upstream.addImage('team/app', 'v1', { layers: 0 })
 
@@ -208,7 +208,7 @@ test('a HEAD by digest that upstream answers with too little is followed by a GE
   expect(upstream.pullsCounted).toBe(1)
 })
 
-test('fault 75: what is held for another repository is as absent as what is not, with one text, and asked for upstream', async () => {
+test('fault 75: what is held for another repository is as absent as what is not held, with one text', async () => {
   const { upstream, house, app, other } = await given({ account: PRIVATE.account }, PRIVATE.upstream)
   const image = upstream.addImage('team/app', 'v1', { layers: 0 })
   await house.manifests.get(app, ofTag('v1'), NEVER)
@@ -277,7 +277,7 @@ test('a manifest that merely names what another tenant holds proves nothing', as
   expect(await house.index.mayShow(other, victim)).toBe(false)
 })
 
-test('while upstream is out, a GET by tag shows the last known only where the blobs are held too; a HEAD always', async () => {
+test('while upstream is out, a GET by tag is answered only where the blobs are held too; a HEAD always', async () => {
   const { upstream, house, app } = await given()
   const image = upstream.addImage('team/app', 'v1', { layers: 1 })
   await house.manifests.get(app, ofTag('v1'), NEVER)

@@ -18,7 +18,8 @@ for (const [pattern, used, isPinned, why] of [
   ['team/app:v*', use('ghcr.io', 'team/app'), false, 'it is reached by no tag'],
   ['team/app', use('quay.io', 'team/app'), false, 'the same name elsewhere is another repository'],
 ] as const) {
-  test(`the pin ${pattern} ${isPinned ? 'holds' : 'does not hold'} ${used.repository.path} ${used.tags}: ${why}`, () => {
+  const verb = isPinned ? 'holds' : 'does not hold'
+  test(`the pin ${pattern} ${verb} ${used.repository.path} ${used.tags}: ${why}`, () => {
     expect(new Pins([[hostOf('ghcr.io'), [pattern]]]).isPinned([used])).toBe(isPinned)
   })
 }

@@ -102,7 +102,7 @@ test('fault 15: beyond stale-if-error, or where nothing is known, an outage is t
   await expect(get(house, 'v2')).resolves.toBeDefined()
 })
 
-test('an upstream that takes more than 3 s is answered for, holds nobody for 5 s, and its late answer counts', async () => {
+test('an upstream that takes over 3 s is answered for, holds nobody for 5 s, and its late answer counts', async () => {
   const { upstream, house, image, app } = await given()
   await get(house)
   house.clock.advance(EXPIRED_MS)
@@ -153,7 +153,7 @@ for (const gone of ['refuse', 'serve'] as const) {
   })
 }
 
-test('fault 16: what was deleted stays refused after a restart in an outage, and comes back with upstream', async () => {
+test('fault 16: what was deleted stays refused after a restart in an outage', async () => {
   const { upstream, house, image } = await given()
   await get(house)
   upstream.remove('team/app', 'v1')
@@ -171,7 +171,7 @@ test('fault 16: what was deleted stays refused after a restart in an outage, and
   expect((await get(again)).digest).toBe(image.digest)
 })
 
-test('a repository that is refused to us is not shown as if upstream were out, nor in the outage that follows', async () => {
+test('a repository that is refused to us is not shown as in an outage, nor in the outage that follows', async () => {
   const { upstream, house } = await given()
   await get(house)
   upstream.behave({ match: /./, act: { status: 403, body: '' } })
@@ -248,7 +248,7 @@ test('no GET follows a HEAD that failed at docker.io', async () => {
   expect(upstream.requestsOf('GET')).toEqual([])
 })
 
-test('fault 11: a HEAD tells a digest that leads nowhere: the tag is asked for by GET, whose bytes decide', async () => {
+test('fault 11: where a HEAD tells a digest that leads nowhere, the bytes of a GET by tag decide', async () => {
   const { upstream, house, image } = await given()
   const headers = { 'docker-content-digest': `sha256:${'0'.repeat(64)}` }
   upstream.behave({ match: /HEAD .*\/v1$/, act: { headers } })

@@ -30,7 +30,7 @@ test('fault 46: five hundred who wait are released together by one answer', asyn
   expect(asks.waiters).toBe(0)
 })
 
-test('fault 44: a failure reaches each who waits as an error of his own, and the key is free the next turn', async () => {
+test('fault 44: a failure reaches each who waits as his own copy, and the key is free the next turn', async () => {
   const { asks, ended, ask, asked } = newAsks()
   const waiting = [1, 2, 3].map(() => asks.join('key', ask, LONG_MS).catch((error: unknown) => error))
   ended.reject(new OciError('upstreamFailed', 'no', { fault: 'cut' }))

@@ -1,0 +1,63 @@
+import type { Outside } from '../base/clock.ts'
+import { OciError } from '../base/errors.ts'
+import type { Digest } from '../oci/digest.ts'
+import type { Repository } from '../oci/names.ts'
+import type { BlobHead } from '../upstream/told.ts'
+import { askable, type UpstreamOf } from './asks.ts'
+import type { Links } from './links.ts'
+import { ABSENT_MS, DENIED_MS, keyOf, type Negatives } from './negatives.ts'
+import { type Ask, SharedAsks } from './shared-asks.ts'
+
+const NO_LIMIT_MS = 60_000
+
+type Parts = {
+  readonly upstreamOf: UpstreamOf
+  readonly links: Links
+  readonly negatives: Negatives
+  readonly outside: Outside
+  readonly closing: AbortSignal
+}
+
+export type BlobProved = Extract<BlobHead, { at: 'found' }>
+
+/** Asks upstream whether a repository has a blob, by one HEAD shared by all who wait; its 200 is the link. */
+export class BlobProof {
+  readonly #parts: Parts
+  readonly #asks: SharedAsks<BlobProved>
+
+  constructor(parts: Parts) {
+    this.#parts = parts
+    this.#asks = new SharedAsks(parts.outside, parts.closing)
+  }
+
+  /** @throws {OciError} blobUnknown, denied, or why upstream could not be asked */
+  async ask(repository: Repository, digest: Digest, signal: AbortSignal): Promise<BlobProved> {
+    const start = (ask: Ask) => this.#head(repository, digest, ask)
+    const end = await this.#asks.join(keyOf(repository, digest), start, NO_LIMIT_MS, signal)
+    if (end) return end.value
+    throw new OciError('upstreamSlow', 'the upstream takes too long to answer', { fault: 'slow' })
+  }
+
+  forget(repository: Repository, digest: Digest): void {
+    this.#asks.forget(keyOf(repository, digest))
+  }
+
+  async #head(repository: Repository, digest: Digest, ask: Ask): Promise<BlobProved> {
+    const { links, negatives, upstreamOf } = this.#parts
+    const head = await askable(upstreamOf, repository.host).headBlob(repository.path, digest, ask.signal)
+    if (head.at === 'found') {
+      if (ask.isCurrent()) await links.prove(repository, digest, head.isPublic)
+      return head
+    }
+    const error = head.at === 'absent' ? blobUnknown() : blobDenied()
+    if (ask.isCurrent()) {
+      negatives.remember(keyOf(repository, digest), error, head.at === 'absent' ? ABSENT_MS : DENIED_MS)
+    }
+    throw error
+  }
+}
+
+/** One text for all that is not here, whether it is held for another repository or not at all. */
+export const blobUnknown = (): OciError => new OciError('blobUnknown', 'the upstream has no such blob')
+export const blobDenied = (): OciError =>
+  new OciError('denied', 'the upstream refuses this repository to us', { fault: 'denied' })

@@ -1,0 +1,250 @@
+import { LRUCache } from 'lru-cache'
+import type { Outside } from '../base/clock.ts'
+import { OciError } from '../base/errors.ts'
+import type { Log } from '../base/log.ts'
+import { KIB, MIB } from '../base/units.ts'
+import type { Digest } from '../oci/digest.ts'
+import type { RegistryHost, Repository } from '../oci/names.ts'
+import type { Disk } from '../store/disk.ts'
+import { DiskError } from '../store/disk-error.ts'
+import type { Index } from '../store/index.ts'
+import type { Upstream } from '../upstream/upstream.ts'
+import type { Asks } from './asks.ts'
+import { type BlobFound, FoundFilling, foundOnDisk } from './blob-found.ts'
+import { BlobProof, blobDenied, blobUnknown } from './blob-proof.ts'
+import { type CacheFacts, HIT } from './facts.ts'
+import { errorOf, type Fill, type FillEnd, TAIL_BYTES } from './fill.ts'
+import type { Fills } from './fills.ts'
+import type { Links } from './links.ts'
+import { ABSENT_MS, DENIED_MS, keyOf, Negatives } from './negatives.ts'
+import { sourcesOf } from './source.ts'
+import type { Want } from './streams.ts'
+import { copyOf, within } from './waiting.ts'
+
+/** Ours begin within 20 s at the most (contracts.md §5). */
+const ANSWER_MS_MAX = 19_000
+/** Configs and the like are answered from memory. */
+const SMALL_BYTES_MAX = 64 * KIB
+const SMALL_BYTES_IN_ALL = 64 * MIB
+/** How often a request that met a fill's end looks again. */
+const LOOKS_MAX = 8
+
+export type BlobHeadFound = { readonly sizeBytes: number; readonly facts: CacheFacts }
+
+export type BlobsParts = {
+  readonly upstreamOf: (host: RegistryHost) => (Asks & Pick<Upstream, 'endpoints'>) | undefined
+  readonly index: Pick<Index, 'findDescriptor'>
+  readonly disk: Pick<Disk, 'find' | 'openBlob' | 'readWhole' | 'touch'>
+  readonly links: Links
+  readonly fills: Fills
+  readonly outside: Outside
+  readonly log: Log
+}
+
+/** Where a client will begin to read, as far as its request tells before the size is known. */
+export type Beginning = { readonly start: number; readonly end: number; readonly isRange: boolean }
+
+/** The way of a blob (design.md §3): link, then disk, then the fill that is under way or a new one. */
+export class Blobs implements AsyncDisposable {
+  readonly #parts: BlobsParts
+  readonly #negatives: Negatives
+  readonly #proof: BlobProof
+  readonly #small = new LRUCache<Digest, Buffer>({
+    maxSize: SMALL_BYTES_IN_ALL,
+    sizeCalculation: (bytes) => bytes.length || 1,
+  })
+  readonly #closing = new AbortController()
+
+  constructor(parts: BlobsParts) {
+    const { upstreamOf, links, outside } = parts
+    this.#parts = parts
+    this.#negatives = new Negatives(outside.clock)
+    this.#proof = new BlobProof({
+      upstreamOf,
+      links,
+      negatives: this.#negatives,
+      outside,
+      closing: this.#closing.signal,
+    })
+  }
+
+  /** What memory answers at once: a small blob that this repository may show. */
+  find(repository: Repository, digest: Digest): Buffer | undefined {
+    const bytes = this.#small.get(digest)
+    if (!bytes || !this.#parts.links.knows(repository, digest)) return undefined
+    this.#parts.disk.touch(digest)
+    return bytes
+  }
+
+  /**
+   * Opens a blob for one client. What `signal` aborts is this client's waiting; a fill goes on.
+   *
+   * @throws {OciError} whatever the client is to be told
+   */
+  async open(repository: Repository, digest: Digest, from: Beginning, signal: AbortSignal): Promise<BlobFound> {
+    const work = this.#open(repository, digest, from)
+    try {
+      const end = await within(work, ANSWER_MS_MAX, this.#parts.outside.clock, signal)
+      if (end) return end.value
+    } catch (error) {
+      if (signal.aborted) this.#closeLate(work)
+      throw error
+    }
+    this.#closeLate(work)
+    throw new OciError('upstreamSlow', 'the upstream takes too long to answer', { fault: 'slow' })
+  }
+
+  /** As `open`, for a HEAD: what is not held is asked for by one HEAD upstream, and no fill begins. @throws {OciError} */
+  async head(repository: Repository, digest: Digest, signal: AbortSignal): Promise<BlobHeadFound> {
+    const { links, disk, fills, index } = this.#parts
+    const sizeBytes = disk.find(digest)?.sizeBytes ?? fills.find(digest)?.sizeBytes
+    if (sizeBytes !== undefined && (await links.mayShow(repository, digest))) return { sizeBytes, facts: HIT }
+    this.#negatives.check(keyOf(repository, digest))
+    const proved = await this.#proof.ask(repository, digest, signal)
+    const facts: CacheFacts = { hit: false, fwd: 'uri-miss', fwdStatus: 200 }
+    const told = sizeBytes ?? proved.sizeBytes ?? (await index.findDescriptor(repository, digest))?.sizeBytes
+    if (told !== undefined) return { sizeBytes: told, facts }
+    const found = await this.open(
+      repository,
+      digest,
+      { start: 0, end: Number.POSITIVE_INFINITY, isRange: false },
+      signal,
+    )
+    await found.close()
+    return { sizeBytes: found.sizeBytes, facts }
+  }
+
+  /** A write went through: what it may have made untrue is known no longer. @throws what the index throws */
+  async forget(repository: Repository, digest?: Digest): Promise<void> {
+    this.#negatives.forgetRepository(repository)
+    if (!digest) return
+    this.#proof.forget(repository, digest)
+    await this.#parts.links.forget(repository, digest)
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#closing.abort(new OciError('upstreamResting', 'this cache is closing'))
+  }
+
+  async #open(repository: Repository, digest: Digest, from: Beginning): Promise<BlobFound> {
+    this.#negatives.check(keyOf(repository, digest))
+    let last: OciError | undefined
+    for (let look = 0; look < LOOKS_MAX; look++) {
+      const isLinked = await this.#parts.links.mayShow(repository, digest)
+      const held = await this.#openHeld(repository, digest, isLinked)
+      if (held) return held
+      const sizeBytes = (await this.#parts.index.findDescriptor(repository, digest))?.sizeBytes
+      if (this.#parts.disk.find(digest)) continue // it came while we looked
+      const seat = this.#join(repository, digest, sizeBytes, from)
+      const end = await this.#seated(repository, digest, isLinked, seat, from)
+      if ('found' in end) return end.found
+      last = end.error
+    }
+    throw last ?? new OciError('upstreamFailed', 'the blob could not be fetched')
+  }
+
+  async #openHeld(repository: Repository, digest: Digest, isLinked: boolean): Promise<BlobFound | undefined> {
+    const { disk, log } = this.#parts
+    if (!disk.find(digest)) return undefined
+    // held and not linked: upstream is asked as if it were not held
+    if (!isLinked) await this.#proof.ask(repository, digest, this.#closing.signal)
+    try {
+      const blob = await disk.openBlob(digest)
+      if (!blob) return undefined
+      disk.touch(digest)
+      if (blob.sizeBytes <= SMALL_BYTES_MAX) void this.#remember(digest)
+      return foundOnDisk(blob, isLinked ? HIT : { hit: false, fwd: 'uri-miss', fwdStatus: 200 })
+    } catch (error) {
+      if (!(error instanceof DiskError)) throw error
+      log.warn({ digest, error }, 'a held blob could not be opened')
+      return undefined
+    }
+  }
+
+  #join(repository: Repository, digest: Digest, sizeBytes: number | undefined, from: Beginning) {
+    const { fills, upstreamOf } = this.#parts
+    return fills.joinOrStart(digest, () => ({
+      sources: sourcesOf(upstreamOf(repository.host)?.endpoints ?? [], repository.path, digest),
+      sizeBytes,
+      first: firstOf(from, sizeBytes),
+    }))
+  }
+
+  /** Waits at a fill until it can be answered from, or is over. @throws {OciError} */
+  async #seated(
+    repository: Repository,
+    digest: Digest,
+    isLinked: boolean,
+    { fill, isNew }: { readonly fill: Fill; readonly isNew: boolean },
+    from: Beginning,
+  ): Promise<{ readonly found: BlobFound } | { readonly error: OciError | undefined }> {
+    const reader = fill.enter()
+    let found: BlobFound | undefined
+    try {
+      if (!isNew && !isLinked) await this.#proof.ask(repository, digest, this.#closing.signal)
+      const told = await fill.told
+      if (told.at === 'open' && isNew && !isLinked) await this.#linked(repository, digest, told.isPublic)
+      const size = fill.sizeBytes
+      // a blob within the tail is answered once verified, as is one whose size the end alone tells
+      const end = told.at === 'ended' || size === undefined || size <= TAIL_BYTES ? await fill.ended : undefined
+      if (end && (end.at !== 'passed' || fill.sizeBytes === undefined))
+        return this.#over(repository, digest, end, isNew)
+      const again = () => this.#open(repository, digest, from)
+      found = new FoundFilling(reader, fill.sizeBytes ?? 0, isNew ? STARTED : JOINED, again)
+      return { found }
+    } finally {
+      if (!found) reader.close()
+    }
+  }
+
+  /** A fill ended before it could be answered from. What a starter is told is final, but for wrong bytes. */
+  #over(
+    repository: Repository,
+    digest: Digest,
+    end: FillEnd,
+    isNew: boolean,
+  ): { readonly error: OciError | undefined } {
+    if (end.at === 'kept' || end.at === 'passed') return { error: undefined }
+    const isAbsent = end.at === 'failed' && end.why.at === 'absent'
+    const isDenied = end.at === 'failed' && end.why.at === 'denied'
+    const error = isAbsent ? blobUnknown() : isDenied ? blobDenied() : copyOf(errorOf(end))
+    // another's fill may have failed by another's rights
+    if (!isNew || end.at === 'mismatch' || end.at === 'stopped') return { error }
+    if (isAbsent || isDenied) {
+      this.#negatives.remember(keyOf(repository, digest), error, isAbsent ? ABSENT_MS : DENIED_MS)
+    }
+    throw error
+  }
+
+  /** A fill that needed no answer from upstream, being whole already, proves nothing. */
+  async #linked(repository: Repository, digest: Digest, isPublic: boolean | undefined): Promise<void> {
+    if (isPublic === undefined) await this.#proof.ask(repository, digest, this.#closing.signal)
+    else await this.#parts.links.prove(repository, digest, isPublic)
+  }
+
+  async #remember(digest: Digest): Promise<void> {
+    try {
+      const bytes = this.#small.has(digest) ? undefined : await this.#parts.disk.readWhole(digest, SMALL_BYTES_MAX)
+      if (bytes) this.#small.set(digest, bytes)
+    } catch (error) {
+      this.#parts.log.debug({ digest, error }, 'a small blob could not be read into memory')
+    }
+  }
+
+  /** Nobody waits for it any more: what it opens is closed again. */
+  #closeLate(work: Promise<BlobFound>): void {
+    void work.then(
+      (found) => found.close(),
+      (error) => this.#parts.log.debug({ error }, 'a blob that nobody waited for could not be opened'),
+    )
+  }
+}
+
+const STARTED: CacheFacts = { hit: false, fwd: 'uri-miss', fwdStatus: 200, stored: true }
+const JOINED: CacheFacts = { hit: false, fwd: 'uri-miss', fwdStatus: 200, collapsed: true }
+
+/** Where the size is unknown a range can't be placed yet: the fill begins at the front. */
+function firstOf({ start, end, isRange }: Beginning, sizeBytes: number | undefined): Want {
+  const isPlaced = sizeBytes !== undefined && start < sizeBytes
+  return isPlaced ? { offset: start, end, isRange } : { offset: 0, end: Number.POSITIVE_INFINITY, isRange }
+}

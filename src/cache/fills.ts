@@ -1,0 +1,131 @@
+/*
+ * cache: what the product exists for.
+ *
+ * Promises: one fetch of a digest at a time, however many ask; the last piece leaves only when the digest is verified;
+ * a client that is slow, or leaves, changes nothing for the others. Knows nothing of HTTP.
+ * Read next: fill.ts, streams.ts and stream.ts (the loop); in store/: spool.ts (what has arrived), reader.ts (how it leaves).
+ */
+import { LRUCache } from 'lru-cache'
+import type { Digest } from '../oci/digest.ts'
+import { Fill, type FillEnd, type FillParts } from './fill.ts'
+import type { Source } from './source.ts'
+
+/** More than this run at a time, and the rest wait (faults.md, "Limits"). */
+const FILLS_MAX = 64
+/** Fills that nobody reads; the one that was left first stops, its spool is kept. */
+const ABANDONED_MAX = 16
+const LIARS_MAX = 1_000
+/** A source that sent wrong bytes for a digest is passed over for so long, where there is another. */
+const LIAR_MS = 60_000
+
+type Common = Pick<FillParts, 'keeper' | 'outside' | 'log'>
+
+/** The fills under way, by digest. */
+export class Fills implements AsyncDisposable {
+  readonly #common: Common
+  readonly #onEnd: (end: FillEnd) => void
+  readonly #underWay = new Map<Digest, Fill>()
+  readonly #running = new Set<Fill>()
+  readonly #queue: Fill[] = []
+  /** Those without a reader, the longest first. */
+  readonly #unread = new Set<Fill>()
+  readonly #liars = new LRUCache<Digest, ReadonlySet<string>>({ max: LIARS_MAX, ttl: LIAR_MS })
+  #isClosing = false
+
+  /** @param onEnd is told how each fill ended */
+  constructor(common: Common, onEnd: (end: FillEnd) => void) {
+    this.#common = common
+    this.#onEnd = onEnd
+  }
+
+  /** Running or waiting to run. */
+  get count(): number {
+    return this.#running.size + this.#queue.length
+  }
+
+  find(digest: Digest): Fill | undefined {
+    return this.#underWay.get(digest)
+  }
+
+  /** Joins the fill of `digest`, or starts one. It may be over already: then its end is to be awaited. */
+  joinOrStart(
+    digest: Digest,
+    start: () => Pick<FillParts, 'sources' | 'sizeBytes' | 'first'>,
+  ): { readonly fill: Fill; readonly isNew: boolean } {
+    const found = this.#underWay.get(digest)
+    if (found?.takesNewcomers) return { fill: found, isNew: false }
+    const { sources, sizeBytes, first } = start()
+    const fill = new Fill({
+      ...this.#common,
+      digest,
+      sizeBytes,
+      first,
+      sources: this.#trusted(digest, sources),
+      onUnread: (unread) => this.#leftAlone(unread),
+    })
+    this.#underWay.set(digest, fill)
+    this.#queue.push(fill)
+    this.#startNext()
+    void fill.ended.then((end) => this.#ended(fill, end))
+    return { fill, isNew: true }
+  }
+
+  /** Those that nobody reads stop, now and from now on; their spools are kept. */
+  drain(): void {
+    this.#isClosing = true
+    for (const fill of this.#all()) if (fill.readers === 0) fill.stop()
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#isClosing = true
+    const all = this.#all()
+    for (const fill of all) fill.stop()
+    await Promise.all(all.map((fill) => fill.ended))
+  }
+
+  #all(): readonly Fill[] {
+    return [...this.#running, ...this.#queue]
+  }
+
+  #startNext(): void {
+    while (this.#running.size < FILLS_MAX) {
+      const next = this.#queue.shift()
+      if (!next) return
+      this.#running.add(next)
+      next.start()
+    }
+  }
+
+  #ended(fill: Fill, end: FillEnd): void {
+    if (this.#underWay.get(fill.digest) === fill) this.#underWay.delete(fill.digest)
+    this.#running.delete(fill)
+    this.#unread.delete(fill)
+    const place = this.#queue.indexOf(fill)
+    if (place >= 0) this.#queue.splice(place, 1)
+    if (end.at === 'mismatch') {
+      const known = this.#liars.get(fill.digest) ?? []
+      this.#liars.set(fill.digest, new Set([...known, ...end.liars]))
+    }
+    this.#onEnd(end)
+    this.#startNext()
+  }
+
+  /** Those that did not lie about this digest lately; all, where each of them did. */
+  #trusted(digest: Digest, sources: readonly Source[]): readonly Source[] {
+    const liars = this.#liars.get(digest)
+    const trusted = liars ? sources.filter((source) => !liars.has(source.name)) : sources
+    if (trusted.length > 0) return trusted
+    this.#liars.delete(digest)
+    return sources
+  }
+
+  #leftAlone(fill: Fill): void {
+    this.#unread.delete(fill)
+    if (this.#isClosing) fill.stop()
+    if (fill.isOver) return
+    this.#unread.add(fill)
+    for (const each of this.#unread) if (each.readers > 0 || each.isOver) this.#unread.delete(each)
+    const [oldest] = this.#unread
+    if (this.#unread.size > ABANDONED_MAX) oldest?.stop()
+  }
+}

@@ -1,0 +1,53 @@
+import type { Hash } from 'node:crypto'
+import { MIB } from '../base/units.ts'
+import { type Digest, hasherOf, matches } from '../oci/digest.ts'
+import type { Place } from './place.ts'
+
+/** The hash of a blob whose bytes may come out of order: taken in order, from the pieces where they come at the front. */
+export class InOrderHash {
+  readonly #digest: Digest
+  readonly #hasher: Hash
+  #at = 0
+  #catchingUp: Promise<void> | undefined
+
+  constructor(digest: Digest) {
+    this.#digest = digest
+    this.#hasher = hasherOf(digest)
+  }
+
+  /** How far the hash was taken. */
+  get at(): number {
+    return this.#at
+  }
+
+  /** Takes a piece that is on its way to its place, where it is the next one. */
+  take(offset: number, piece: Buffer): void {
+    if (offset !== this.#at || this.#catchingUp) return
+    this.#hasher.update(piece)
+    this.#at += piece.length
+  }
+
+  /** Takes from its place what came ahead, or before a restart. One walk at a time; all who ask wait for the same. */
+  catchUp(place: Place): Promise<void> {
+    if (!this.#catchingUp && place.held.endFrom(this.#at) === this.#at) return Promise.resolve()
+    this.#catchingUp ??= this.#walk(place).finally(() => {
+      this.#catchingUp = undefined
+    })
+    return this.#catchingUp
+  }
+
+  /** Whether what was taken is the blob. To be asked once, at the end. */
+  matches(): boolean {
+    return matches(this.#digest, this.#hasher)
+  }
+
+  async #walk(place: Place): Promise<void> {
+    const buffer = Buffer.allocUnsafe(MIB)
+    for (let end = place.held.endFrom(this.#at); end > this.#at; end = place.held.endFrom(this.#at)) {
+      const length = await place.read(buffer, this.#at, end)
+      if (length === 0) return // held and not readable: the file was cut behind our back, and the hash will tell
+      this.#hasher.update(buffer.subarray(0, length))
+      this.#at += length
+    }
+  }
+}

@@ -1,0 +1,117 @@
+import type { Outside } from '../base/clock.ts'
+import { MIB } from '../base/units.ts'
+import type { Place } from './place.ts'
+
+const WINDOW_BYTES = 16 * MIB
+/** A reader who stands still this long holds everyone up, and is cut. */
+const STANDSTILL_MS = 10_000
+
+/** A reader as the window sees it. */
+export interface Follower {
+  /** The next byte it wants. */
+  readonly offset: number
+  /** When it last moved, by the monotonic clock. */
+  readonly movedMs: number
+  /** Ends it, with its connection. */
+  cut(): void
+}
+
+type Parts = {
+  /** The first byte that comes through here. */
+  readonly start: number
+  /** What was spooled below `start` before the disk filled, which stays readable. */
+  readonly before?: Place | undefined
+  readonly followers: ReadonlySet<Follower>
+  readonly outside: Outside
+  readonly signal: AbortSignal
+}
+
+/** Where nothing can be kept: a stretch of the blob in memory that moves with its slowest reader. */
+export class Window implements Place {
+  readonly #parts: Parts
+  #pieces: { readonly start: number; readonly bytes: Buffer }[] = []
+  #end: number
+  #moved = Promise.withResolvers<void>()
+
+  constructor(parts: Parts) {
+    this.#parts = parts
+    this.#end = parts.start
+  }
+
+  readonly held = {
+    endFrom: (offset: number): number => {
+      const { start, before } = this.#parts
+      if (offset < start) {
+        const end = before?.held.endFrom(offset) ?? offset
+        return end >= start ? Math.max(start, this.#end) : end
+      }
+      return offset >= this.#start ? Math.max(offset, this.#end) : offset
+    },
+    findNext: (offset: number): number | undefined => (offset < this.#end ? offset : undefined),
+    gaps: (end: number) => (this.#end < end ? [{ start: this.#end, end }] : []),
+  }
+
+  /** Waits for room, which is made by readers that move, or that are cut for standing still. */
+  async write(offset: number, piece: Buffer): Promise<void> {
+    const end = offset + piece.length
+    const { signal } = this.#parts
+    while (!signal.aborted && end - this.#needed() > WINDOW_BYTES) await this.#room()
+    this.#pieces.push({ start: offset, bytes: Buffer.from(piece) })
+    this.#end = end
+    this.#drop()
+  }
+
+  async read(into: Buffer, offset: number, end: number): Promise<number> {
+    const { start, before } = this.#parts
+    if (offset < start) return (await before?.read(into, offset, Math.min(end, start))) ?? 0
+    let filled = 0
+    for (const piece of this.#pieces) {
+      const from = offset + filled - piece.start
+      if (from < 0 || from >= piece.bytes.length) continue
+      filled += piece.bytes.copy(into, filled, from, Math.min(piece.bytes.length, end - piece.start))
+      if (filled === into.length || offset + filled >= end) break
+    }
+    return filled
+  }
+
+  /** A reader moved or left: what nobody needs any more is let go. */
+  release(): void {
+    this.#drop()
+    this.#moved.resolve()
+    this.#moved = Promise.withResolvers()
+  }
+
+  get #start(): number {
+    return this.#pieces[0]?.start ?? this.#end
+  }
+
+  #drop(): void {
+    const needed = this.#needed()
+    while (this.#pieces[0] && this.#pieces[0].start + this.#pieces[0].bytes.length <= needed) this.#pieces.shift()
+  }
+
+  /** The first byte in the window that a reader still wants. */
+  #needed(): number {
+    let least = this.#end
+    for (const follower of this.#parts.followers) least = Math.min(least, follower.offset)
+    return Math.max(least, this.#start)
+  }
+
+  /** Waits until a reader moves; the slowest is cut where it stood still too long. */
+  async #room(): Promise<void> {
+    const { followers, outside, signal } = this.#parts
+    const slowest = [...followers].sort((one, other) => one.offset - other.offset)[0]
+    if (!slowest) return this.#drop()
+    const leftMs = slowest.movedMs + STANDSTILL_MS - outside.clock.monotonicMs()
+    if (leftMs <= 0) {
+      slowest.cut()
+      return this.#drop()
+    }
+    const waiting = new AbortController()
+    const wake = () => waiting.abort()
+    signal.addEventListener('abort', wake, { once: true })
+    void this.#moved.promise.then(wake)
+    await outside.clock.sleep(leftMs, waiting.signal)
+    signal.removeEventListener('abort', wake)
+  }
+}
