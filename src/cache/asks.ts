@@ -19,7 +19,7 @@ export function askable<T>(upstreamOf: (host: RegistryHost) => T | undefined, ho
   throw new OciError('nameUnknown', 'no upstream of this name is configured')
 }
 
-/** Docker Hub counts each GET of a manifest as a pull, and no HEAD: after a HEAD that failed, a GET would only cost one. */
+/** Docker Hub counts each GET of a manifest as a pull, and no HEAD: a GET after one that failed would only cost. */
 export const countsPulls = (host: RegistryHost): boolean => host === DOCKER_HUB
 
 const OUTAGES: ReadonlySet<OciError['reason']> = new Set([

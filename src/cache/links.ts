@@ -44,7 +44,7 @@ export class Links {
     }
   }
 
-  /** Upstream answered 200 for `digest` in this repository. An index that cannot keep it is asked again later: never rejects. */
+  /** Upstream answered 200 for `digest` in this repository. Never rejects: what is not kept is asked for anew. */
   async prove(repository: Repository, digest: Digest, isPublic: boolean): Promise<void> {
     this.#known.set(keyOf(repository, digest), true)
     try {

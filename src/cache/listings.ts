@@ -7,10 +7,10 @@ import { essenceOf, MEDIA_TYPE } from '../oci/media-types.ts'
 import type { Repository } from '../oci/names.ts'
 import type { Index, Listing, ManifestFacts } from '../store/index.ts'
 import type { ListingTold } from '../upstream/told.ts'
-import { askable, isOutage, type UpstreamOf } from './asks.ts'
+import { type Asks, askable, isOutage, type UpstreamOf } from './asks.ts'
 import type { CacheFacts } from './facts.ts'
 import { ABSENT_MS, DENIED_MS, keyOf, manifestDenied, manifestUnknown, Negatives } from './negatives.ts'
-import { findTags, localPageOf, nextQueryOf, type Page, pageOf } from './pages.ts'
+import { carried, findCarried, findTags, localPageOf, mergedOf, nextQueryOf, type Page, pageOf } from './pages.ts'
 import { type Ask, SharedAsks } from './shared-asks.ts'
 
 /** Tags are asked for each time: whoever lists them wants to see what was pushed just now. */
@@ -19,6 +19,8 @@ const TAGS_FRESH_MS = 0
 const REFERRERS_FRESH_MS = 10_000
 const PATIENCE_MS = 3_000
 const ANSWER_MS_MAX = 19_000
+/** Pages of referrers that are gathered. */
+const PAGES_MAX = 20
 const REFUSED_MAX = 10_000
 
 export type ListingFound = {
@@ -68,7 +70,7 @@ export class Listings implements AsyncDisposable {
     const wanted: Wanted = {
       key: `tags?${new URLSearchParams({ n: String(page.n ?? ''), last: page.last ?? '' })}`,
       freshMs: TAGS_FRESH_MS,
-      ask: (asking) => upstream.getTags(repository.path, page, asking),
+      ask: (asking) => askTags(upstream, repository, page, asking),
       judge: (told) => judgeTags(told, page, repository),
       local: () => this.#knownTags(repository, page),
       absent: () => new OciError('nameUnknown', 'the upstream has no such repository'),
@@ -87,7 +89,7 @@ export class Listings implements AsyncDisposable {
     const wanted: Wanted = {
       key: `referrers/${digest}?${new URLSearchParams(query)}`,
       freshMs: REFERRERS_FRESH_MS,
-      ask: (asking) => upstream.getReferrers(repository.path, digest, query, asking),
+      ask: (asking) => askReferrers(upstream, repository, digest, query, asking),
       judge: judgeReferrers,
       local: () => this.#knownReferrers(repository, digest, query.artifactType),
       absent: manifestUnknown,
@@ -192,17 +194,51 @@ function foundOf({ bytes, contentType, link, filters }: Listing, facts: CacheFac
 function judgeTags({ bytes, link, filters }: Told, page: Page, repository: Repository): Omit<Listing, 'confirmedMs'> {
   const tags = findTags(bytes)
   if (!tags) throw new OciError('upstreamFailed', 'what the upstream sent is no list of tags', { fault: 'header' })
-  const cut = pageOf(tags, page)
-  const contentType = 'application/json'
-  if (!cut) return { bytes, contentType, link, filters }
-  const next = cut.next ?? nextQueryOf(link)
-  return { bytes: tagsBytes(repository, cut.tags), contentType, link: next && `<?${next}>; rel="next"`, filters }
+  const cut = findCarried(page) ? undefined : pageOf(tags, page)
+  const told = nextQueryOf(link)
+  const next = cut?.next ?? (told && carried(told))
+  return {
+    bytes: cut ? tagsBytes(repository, cut.tags) : bytes,
+    contentType: 'application/json',
+    link: next && `<?${next}>; rel="next"`,
+    filters,
+  }
 }
 
 /** Anything but an index is the answer of a registry without the API: clients take the fallback tag at a 404. */
 function judgeReferrers({ bytes, contentType, link, filters }: Told): Omit<Listing, 'confirmedMs'> {
   if (essenceOf(contentType ?? '') !== MEDIA_TYPE.ociIndex) throw manifestUnknown()
   return { bytes, contentType: MEDIA_TYPE.ociIndex, link, filters }
+}
+
+/** A page whose query a client carried back to us; upstream's token is good at the endpoint that gave it, the first. */
+function askTags(upstream: Asks, { path }: Repository, page: Page, signal: AbortSignal): Promise<ListingTold> {
+  const query = findCarried(page)
+  const [endpoint] = upstream.endpoints
+  return query && endpoint ? endpoint.getTags(path, query, signal) : upstream.getTags(path, page, signal)
+}
+
+/** All pages as one: few registries have several, and clients could not name the next one through us. */
+async function askReferrers(
+  upstream: Asks,
+  { path }: Repository,
+  digest: Digest,
+  query: { readonly artifactType?: string },
+  signal: AbortSignal,
+): Promise<ListingTold> {
+  const first = await upstream.getReferrers(path, digest, query, signal)
+  if (first.at !== 'found') return first
+  const pages = [first.bytes]
+  const [endpoint] = upstream.endpoints
+  for (let next = nextQueryOf(first.link); next && endpoint && pages.length < PAGES_MAX; ) {
+    const told = await endpoint.getReferrers(path, digest, next, signal)
+    if (told.at !== 'found')
+      throw new OciError('upstreamFailed', 'a page of the referrers is missing', { fault: 'status' })
+    pages.push(told.bytes)
+    next = nextQueryOf(told.link)
+  }
+  const merged = pages.length > 1 ? mergedOf(pages) : undefined
+  return { ...first, bytes: merged ?? first.bytes, link: undefined }
 }
 
 const tagsBytes = ({ path }: Repository, tags: readonly string[]): Buffer =>

@@ -29,7 +29,7 @@ export class ManifestFetch {
     this.#parts = parts
   }
 
-  /** @throws {OciError} upstreamFailed with fault `digest`: the bytes are others; what upstream or the bytes do wrong */
+  /** @throws {OciError} upstreamFailed with fault `digest`: other bytes; or whatever else upstream or they do wrong */
   async byDigest(repository: Repository, digest: Digest, signal: AbortSignal): Promise<Fetched> {
     const told = await this.#get(repository, { digest }, signal)
     if (told.at !== 'found') return told

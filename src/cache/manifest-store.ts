@@ -32,7 +32,7 @@ type Parts = {
   readonly log: Log
 }
 
-/** Manifests by digest: memory, then disk; what is known of them is in the index. Asks nobody whether they may be shown. */
+/** Manifests by digest: memory, then disk; what is known of them is in the index. Doesn't know who may see them. */
 export class ManifestStore {
   readonly #parts: Parts
   readonly #memory = new LRUCache<Digest, HeldManifest>({
@@ -54,7 +54,7 @@ export class ManifestStore {
     return this.#memory.has(digest) || (onDisk !== undefined && onDisk.sizeBytes <= MANIFEST_BYTES_MAX)
   }
 
-  /** From memory or disk; bytes that are wrong are set aside. Whatever else is on disk under `digest` is no manifest. */
+  /** From memory or disk; wrong bytes are set aside. Undefined too where what is on disk is no manifest. */
   async find(digest: Digest): Promise<HeldManifest | undefined> {
     const held = this.peek(digest)
     if (held) return held
@@ -68,7 +68,8 @@ export class ManifestStore {
     const reading = readManifest(bytes, facts?.mediaType)
     if (reading.at !== 'read') return undefined
     const mediaType = facts?.mediaType ?? reading.manifest.mediaType
-    if (!facts) await this.#index(factsOf(digest, bytes.length, mediaType, reading.manifest)) // it was lost: built again
+    // the index had lost it: built again
+    if (!facts) await this.#index(factsOf(digest, bytes.length, mediaType, reading.manifest))
     return this.#remember({ digest, mediaType, bytes, isReadable: true })
   }
 

@@ -48,6 +48,32 @@ export function localPageOf(tags: readonly string[], { n, last }: Page) {
 const nextOf = (n: number | undefined, last: string): URLSearchParams =>
   new URLSearchParams({ ...(n !== undefined && { n: String(n) }), last })
 
+/** How long a query of upstream's may be that is carried: what clients send back is bounded too. */
+const CARRIED_LENGTH_MAX = 700
+/** No tag begins so. */
+const CARRIED = '~'
+
+/**
+ * The next query as clients may ask for it: they come back with `n` and `last` alone. Where upstream pages by a token
+ * of its own (ECR's `next_token`), `last` carries its whole query; undefined where that is too long.
+ */
+export function carried(next: URLSearchParams): URLSearchParams | undefined {
+  if ([...next.keys()].every((name) => name === 'n' || name === 'last')) return next
+  const text = next.toString()
+  const n = next.get('n')
+  if (text.length > CARRIED_LENGTH_MAX) return undefined
+  return new URLSearchParams({ ...(n !== null && { n }), last: CARRIED + Buffer.from(text).toString('base64url') })
+}
+
+/** The query that a page's `last` carries; `n` stays what the client asked for. */
+export function findCarried({ n, last }: Page): URLSearchParams | undefined {
+  if (!last?.startsWith(CARRIED)) return undefined
+  const query = new URLSearchParams(Buffer.from(last.slice(CARRIED.length), 'base64url').toString())
+  if (n === undefined) query.delete('n')
+  else query.set('n', String(n))
+  return query
+}
+
 /** The tags in a listing, or undefined where it is none; some registries say null for none. */
 export function findTags(bytes: Buffer): readonly string[] | undefined {
   const read = findJson(bytes)
@@ -55,6 +81,19 @@ export function findTags(bytes: Buffer): readonly string[] | undefined {
   if (read.tags === null) return []
   const isList = Array.isArray(read.tags) && read.tags.every((tag) => typeof tag === 'string')
   return isList ? (read.tags as string[]) : undefined
+}
+
+/** Pages of referrers as one index: the first as it came, with the descriptors of all. undefined where one is none. */
+export function mergedOf(pages: readonly Buffer[]): Buffer | undefined {
+  const indexes = pages.map(findIndex)
+  const manifests = indexes.flatMap((each) => each?.manifests ?? [])
+  return indexes.includes(undefined) ? undefined : Buffer.from(JSON.stringify({ ...indexes[0], manifests }))
+}
+
+function findIndex(bytes: Buffer): { readonly manifests: readonly unknown[] } | undefined {
+  const read = findJson(bytes)
+  if (typeof read !== 'object' || read === null || !('manifests' in read)) return undefined
+  return Array.isArray(read.manifests) ? { ...read, manifests: read.manifests } : undefined
 }
 
 function findJson(bytes: Buffer): unknown {

@@ -45,7 +45,7 @@ export class SharedAsks<T> {
   }
 
   /**
-   * The end of the ask of `key`, which `start` begins where none is under way; undefined when it takes longer than `ms`.
+   * The end of the ask of `key`, which `start` begins where none is under way; undefined if it takes longer than `ms`.
    *
    * @throws {OciError} overloaded beyond 2,000 waiters, or a copy of what the ask threw; the reason of `signal`
    */

@@ -25,7 +25,7 @@ const PRIVATE = {
 
 const caught = (work: Promise<unknown>) => work.catch((error: unknown) => error)
 
-test('a manifest by digest is fetched once for all who wait, then read from memory, after a restart from disk', async () => {
+test('a manifest by digest is fetched once for all who wait, then held in memory and on disk', async () => {
   const { upstream, house, app } = await given()
   const image = upstream.addImage('team/app', 'v1', { layers: 0 })
 

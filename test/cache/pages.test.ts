@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { findTags, localPageOf, nextQueryOf, pageOf } from '../../src/cache/pages.ts'
+import { carried, findCarried, findTags, localPageOf, mergedOf, nextQueryOf, pageOf } from '../../src/cache/pages.ts'
 
 for (const [link, query, why] of [
   ['</v2/a/tags/list?n=2&last=b>; rel="next"', 'n=2&last=b', 'relative'],
@@ -57,6 +57,43 @@ test('pages followed by their links give every known tag once, in order', () => 
       expect(seen).toEqual(known)
     }),
   )
+})
+
+test("upstream's own next query comes back whole through a client who knows n and last alone", () => {
+  const name = fc.constantFrom('next_token', 'page', 'last', 'k')
+  fc.assert(
+    fc.property(fc.array(fc.tuple(name, fc.string({ maxLength: 40 })), { maxLength: 4 }), (pairs) => {
+      const next = new URLSearchParams([...pairs, ['token', '=&~']])
+      const last = carried(next)?.get('last') ?? ''
+
+      expect(findCarried({ last })?.toString()).toBe(next.toString())
+    }),
+  )
+})
+
+test('a next query that says n and last alone is left as it is, and one that is too long is none', () => {
+  const usual = new URLSearchParams({ n: '5', last: 'v1' })
+
+  expect(carried(usual)).toBe(usual)
+  expect(findCarried({ n: 5, last: 'v1' })).toBeUndefined()
+  expect(carried(new URLSearchParams({ token: 'x'.repeat(700) }))).toBeUndefined()
+})
+
+test('a client cannot ask upstream for more tags by what it carries back', () => {
+  const last = carried(new URLSearchParams({ n: '1000000', token: 'x' }))?.get('last') ?? ''
+
+  expect(findCarried({ n: 10, last })?.toString()).toBe('n=10&token=x')
+  expect(findCarried({ last })?.toString()).toBe('token=x')
+})
+
+test('pages of referrers are merged in order, and not where one of them is none', () => {
+  const page = (...digests: string[]) => Buffer.from(JSON.stringify({ schemaVersion: 2, manifests: digests }))
+
+  expect(JSON.parse(String(mergedOf([page('a'), page('b', 'c')])))).toEqual({
+    schemaVersion: 2,
+    manifests: ['a', 'b', 'c'],
+  })
+  expect(mergedOf([page('a'), Buffer.from('<html>')])).toBeUndefined()
 })
 
 for (const [body, want, why] of [
