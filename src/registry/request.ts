@@ -1,10 +1,3 @@
-/*
- * registry: the face to clients, the /v2/ grammar and its answers.
- *
- * Promises: what a request means is decided here, from its raw URL, before anything is looked up or dialled; a part of a
- * path is decoded once, after it was split, and then follows the specification's grammar or is refused.
- * Knows nothing of caches and upstreams beyond their names. Read next: front.ts (the listener), routes.ts, exchange.ts.
- */
 import { OciError } from '../base/errors.ts'
 import { type Digest, parseDigest } from '../oci/digest.ts'
 import { parseReference, parseRepositoryPath, type Reference, type Repository } from '../oci/names.ts'

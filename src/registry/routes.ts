@@ -1,3 +1,11 @@
+/*
+ * registry: the face to clients, the /v2/ grammar and its answers.
+ *
+ * Promises: what a request means is decided from its raw URL before anything is looked up or dialled; every request is
+ * answered once and told once, whatever goes wrong; a hit in memory is answered without a promise.
+ * Knows nothing of disks and upstreams, and of the cache only what it asks it for.
+ * Read next: request.ts, front.ts (the listener), exchange.ts (an answer's life).
+ */
 import { OciError } from '../base/errors.ts'
 import type { CacheFacts } from '../cache/facts.ts'
 import type { Exchange } from './exchange.ts'

@@ -30,7 +30,8 @@ export class Sockets {
     const closed = new Promise<void>((resolve) => this.#server.close(() => resolve()))
     const owed = new Set([...this.#owed.values()].map(peerOf))
     for (const [response, socket] of this.#owed) response.once('close', () => socket.destroySoon())
-    for (const socket of this.#open) if (!owed.has(peerOf(socket))) socket.destroySoon() // what it is writing still leaves
+    const idle = [...this.#open].filter((socket) => !owed.has(peerOf(socket)))
+    for (const socket of idle) socket.destroySoon() // what it is writing still leaves
     const cancel = this.#clock.after(waitMs, () => {
       for (const socket of this.#open) socket.destroy()
     })

@@ -40,7 +40,7 @@ export class Writes {
     handle()
   }
 
-  /** The path by which fastify finds the proxy: the meaning of the client's request, in the specification's own form. */
+  /** The path by which fastify finds the proxy: the request's meaning, in the specification's own form. */
   pathOf(request: IncomingMessage): string {
     const underway = this.#underway.get(request)
     return underway ? `${prefixOf(underway.at)}${upstreamPathOf(underway.passing, request.url ?? '')}` : '/'

@@ -16,7 +16,7 @@ function shelfWith(): Shelf {
   return shelf
 }
 
-test('fault 66: a request head over 64 KiB is 431, one below is answered; the next client sees nothing of it', async () => {
+test('fault 66: a request head over 64 KiB is 431, one below is answered; nobody else sees of it', async () => {
   await using house = await startFront({ shelf: shelfWith() })
   const withHead = async (bytes: number): Promise<string> => {
     const start = 'GET /v2/a/manifests/1 HTTP/1.1\r\nHost: x\r\nConnection: close\r\nX-Long: '
@@ -94,7 +94,7 @@ test('fault 25: a socket ends after as many requests as it may have', async () =
   expect(house.done).toHaveLength(3)
 })
 
-test('a large body that nobody reads ends the connection; a small one is dropped and the connection goes on', async () => {
+test('a large body that nobody reads ends the connection; a small one is dropped, and it goes on', async () => {
   await using house = await startFront()
   const put = (bytes: number): string => `PUT /v2/a/manifests/1 HTTP/1.1\r\nHost: x\r\nContent-Length: ${bytes}\r\n\r\n`
 
@@ -229,7 +229,7 @@ test('each request ends in exactly one line', async () => {
   })
 })
 
-test('fault 84: a drain closes silent and idle connections at once, lets a download end, and takes no one new', async () => {
+test('fault 84: a drain closes silent and idle sockets at once, lets a download end, takes no one new', async () => {
   let end = (): void => undefined
   const house = await startFront({
     answerBlob: async (exchange) => {

@@ -43,7 +43,7 @@ for (const path of ['/v2/', '/v2', '/docker.io/v2/']) {
 
 for (const reference of ['3', digest]) {
   for (const isInMemory of [true, false]) {
-    test(`GET and HEAD of a manifest by ${reference.slice(0, 6)}, in memory ${isInMemory}: exact bytes and type`, async () => {
+    test(`a manifest by ${reference.slice(0, 6)}, in memory ${isInMemory}: exact bytes and type`, async () => {
       const shelf = shelfWith()
       shelf.isInMemory = isInMemory
       await using house = await startFront({ shelf })
@@ -170,7 +170,7 @@ for (const [reason, status, code, outcome] of [
   })
 }
 
-test('fault 41: what nobody foresaw is 500 UNKNOWN, told to the log with its cause, and the next request is answered', async () => {
+test('fault 41: what nobody foresaw is 500 UNKNOWN, told to the log; the next request is answered', async () => {
   const shelf = shelfWith()
   shelf.failure = new TypeError('x is not a function')
   await using house = await startFront({ shelf })

@@ -244,7 +244,7 @@ test('schema 1 is 400 MANIFEST_INVALID, saying so; a manifest over 4 MiB is 502'
   expect(brief(huge)).toEqual([502, 'UNAVAILABLE'])
 })
 
-test("tags keep upstream's order and lead on by the client's own path; in an outage the known ones are told", async () => {
+test("tags keep upstream's order, lead on by the client's path; in an outage the known ones are told", async () => {
   await using pair = await startPair()
   const { house, fake, image } = pair
   for (const tag of ['v2', 'v3']) fake.tag(APP, tag, image.digest)
@@ -263,7 +263,7 @@ test("tags keep upstream's order and lead on by the client's own path; in an out
   expect(known.headers['cache-status']).toBe('millpond; fwd=stale; detail=local')
 })
 
-test("referrers are upstream's, of the index's exact type; where upstream has no API, 404 MANIFEST_UNKNOWN", async () => {
+test("referrers are upstream's, of the index's exact type; without an API, 404 MANIFEST_UNKNOWN", async () => {
   await using pair = await startPair()
   await using plain = await startUpstream({ referrers: false })
   await using other = await startHouse(plain)
