@@ -4,6 +4,7 @@ import { readFile } from 'node:fs/promises'
 import { createServer } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { clientEnv } from './command.ts'
+import { debianTool } from './tools.ts'
 
 const LOOK_MS = 50
 const STOP_MS = 20_000
@@ -41,7 +42,13 @@ export class Daemon implements AsyncDisposable {
 
   private constructor({ command, args, logFile, env = clientEnv(), cwd = '/' }: DaemonOptions) {
     const log = openSync(logFile, 'a')
-    const child = spawn(command, args, { env, cwd, detached: true, stdio: ['ignore', log, log] })
+    // A runner that is killed takes its daemons along: the kernel tells them.
+    const child = spawn(debianTool('setpriv'), ['--pdeathsig', 'TERM', command, ...args], {
+      env,
+      cwd,
+      detached: true,
+      stdio: ['ignore', log, log],
+    })
     closeSync(log)
     this.#child = child
     this.#logFile = logFile
