@@ -102,7 +102,9 @@ export class Server implements AsyncDisposable {
     return this.#parts.fills.count
   }
 
-  /** Unready at once; takes no one new; clients have 30 s to end; fills that nobody reads stop, their spools are kept. */
+  /**
+   * Unready at once; takes no one new; clients have 30 s to end; fills that nobody reads stop, their spools are kept.
+   */
   async stop(): Promise<void> {
     this.#phase.now = 'draining'
     this.#parts.fills.drain()

@@ -1,8 +1,8 @@
 /*
  * cli: what an operator types.
  *
- * Promises: what can't be done is told in a sentence on standard error and by exit status 1; a wrong flag names the right
- * one. Knows nothing of how serving is done. Read next: serve.ts; a file a command.
+ * Promises: what can't be done is told in a sentence on standard error and by exit status 1; a wrong flag names the
+ * right one. Knows nothing of how serving is done. Read next: serve.ts; a file a command.
  */
 import { Command } from 'commander'
 import { ConfigError } from '../base/config-trouble.ts'

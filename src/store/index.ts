@@ -2,7 +2,10 @@ import type { Digest } from '../oci/digest.ts'
 import type { Descriptor } from '../oci/manifest.ts'
 import type { Repository, Tag } from '../oci/names.ts'
 
-/** What a tag pointed to and when upstream last confirmed it. `goneMs`: when upstream last said 404 to it, if it did since. */
+/**
+ * What a tag pointed to and when upstream last confirmed it. `goneMs`: when upstream last said 404 to it, if it did
+ * since.
+ */
 export type Resolution = {
   readonly digest: Digest
   readonly confirmedMs: number
@@ -56,7 +59,10 @@ export interface Index extends AsyncDisposable {
   forgetManifest(digest: Digest): Promise<void>
   /** As a linked manifest of this repository describes it; another repository's may lie about the size. */
   findDescriptor(repository: Repository, digest: Digest): Promise<Descriptor | undefined>
-  /** What an eviction of `digest` would take from, for pins and use: each linked repository, with the tags that lead here. */
+  /**
+   * What an eviction of `digest` would take from, for pins and use: each linked repository, with the tags that lead
+   * here.
+   */
   usersOf(digest: Digest): Promise<readonly { readonly repository: Repository; readonly tags: readonly Tag[] }[]>
   /** Manifests linked in the repository whose subject is `subject`. */
   referrersOf(repository: Repository, subject: Digest): Promise<readonly ManifestFacts[]>

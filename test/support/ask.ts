@@ -20,7 +20,9 @@ export type Answered = {
   readonly isWhole: boolean
 }
 
-/** One request on a connection of its own, with no header that isn't asked for; a body that is cut is told, not thrown. */
+/**
+ * One request on a connection of its own, with no header that isn't asked for; a body that is cut is told, not thrown.
+ */
 export function ask(url: string, asking: Asking = {}): Promise<Answered> {
   return open(url, asking).then(read)
 }

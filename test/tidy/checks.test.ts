@@ -61,6 +61,7 @@ for (const [line, wrong] of [
   ['class A extends B {}', 1],
   ['class A extends Error {}', 0],
   ['class A { private x = 1 }', 1],
+  ['class A { private constructor() {} }', 0],
 ] as const) {
   test(`${line} is ${wrong ? 'refused' : 'accepted'} as state`, () => {
     expect(checks.looseState(inFile('src/cache/a.ts', line))).toHaveLength(wrong)
