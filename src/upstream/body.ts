@@ -38,7 +38,7 @@ export class Body {
         if (count > 0) await this.#gathering(pace)
         const piece = receiver.take()
         if (piece.length === 0 && !receiver.isOver) throw slow('the upstream stopped sending')
-        if (piece.length === 0 && receiver.error !== undefined) throw failureOf(receiver.error, true)
+        if (piece.length === 0 && receiver.error !== undefined) throw failureOf(receiver.error, 'answered')
         if (piece.length === 0) return
         if (pace.isDripping) throw slow('the upstream sends too slowly')
         yield piece

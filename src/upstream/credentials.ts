@@ -135,12 +135,18 @@ export class Pass {
     if (!next) return false
     if (!sent || sent.by !== next.by) return this.#take(next)
     if (next.by === 'basic' || !this.#token) return false // the same password again would be refused again
-    const isWider = challenge.parameters.get('error') === 'insufficient_scope' && named.length > 0
-    if (isWider && !this.#wasWidened) {
-      this.#wasWidened = true
-      return this.#take(next)
-    }
+    const error = challenge.parameters.get('error')
+    if (error === 'insufficient_scope' && !this.#isTokenOld) return this.#widen(next, sent)
     return this.#renew() && this.#take(next)
+  }
+
+  /** The scope that it names, if that is another one, and once. */
+  #widen(next: Way, sent: Way): boolean {
+    const asked = sent.by === 'bearer' ? sent.need.scopes : []
+    const isWider = next.by === 'bearer' && next.need.scopes.some((scope) => !asked.includes(scope))
+    if (!isWider || this.#wasWidened) return false
+    this.#wasWidened = true
+    return this.#take(next)
   }
 
   #take(way: Way): boolean {

@@ -19,9 +19,9 @@ export async function within<T>(
 
 /** Waits for what others wait for too: an abort ends this wait alone. */
 export async function awaited<T>(shared: Promise<T>, signal: AbortSignal): Promise<T> {
-  if (signal.aborted) throw failureOf(signal.reason, false)
+  if (signal.aborted) throw failureOf(signal.reason, 'sent')
   const { promise: aborted, reject } = Promise.withResolvers<never>()
-  const stop = () => reject(failureOf(signal.reason, false))
+  const stop = () => reject(failureOf(signal.reason, 'sent'))
   signal.addEventListener('abort', stop, { once: true })
   try {
     return await Promise.race([shared, aborted])

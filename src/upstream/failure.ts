@@ -7,15 +7,18 @@ const SLOW = new Set(['UND_ERR_CONNECT_TIMEOUT', 'UND_ERR_HEADERS_TIMEOUT', 'UND
 /** Whether the other side closed or reset the connection, rather than refused or garbled something. */
 export const isHangUp = (error: unknown): boolean => HUNG_UP.has(codeOf(error))
 
-/** A transport's error as the room's own. `wasSent` tells whether the request had left. */
-export function failureOf(error: unknown, wasSent: boolean): OciError {
+/** How far a request had come. */
+export type Phase = 'queued' | 'sent' | 'answered'
+
+/** A transport's error as the room's own. */
+export function failureOf(error: unknown, phase: Phase): OciError {
   if (error instanceof OciError) return error
   const code = codeOf(error)
   if (SLOW.has(code)) {
-    const fault = wasSent ? 'slow' : 'connect'
+    const fault = phase === 'queued' ? 'connect' : 'slow'
     return new OciError('upstreamSlow', 'the upstream did not answer in time', { fault, cause: error })
   }
-  const fault = faultOf(code, wasSent)
+  const fault = faultOf(code, phase)
   return new OciError('upstreamFailed', MESSAGE_OF[fault] ?? 'the upstream failed', { fault, cause: error })
 }
 
@@ -25,9 +28,11 @@ const MESSAGE_OF: Partial<Record<Fault, string>> = {
   header: 'the upstream sent what is no proper HTTP',
 }
 
-function faultOf(code: string, wasSent: boolean): Fault {
+function faultOf(code: string, phase: Phase): Fault {
   if (code.startsWith('HPE_') || code === 'UND_ERR_HEADERS_OVERFLOW') return 'header'
-  return wasSent ? 'cut' : 'connect'
+  // Before the head is whole this is two lengths that disagree, not a body that is short.
+  if (code === 'UND_ERR_RES_CONTENT_LENGTH_MISMATCH' && phase !== 'answered') return 'header'
+  return phase === 'queued' ? 'connect' : 'cut'
 }
 
 function codeOf(error: unknown): string {

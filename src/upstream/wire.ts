@@ -85,7 +85,11 @@ export class Wire {
       return { at: 'answered', answer: { ...head, body: new Body(receiver, clock, timeouts.idleMs) } }
     } catch (error) {
       hooks.onAnswer?.('error')
-      return { at: 'failed', error: failureOf(error, receiver.wasSent), wasStale: receiver.wasStale }
+      return {
+        at: 'failed',
+        error: failureOf(error, receiver.wasSent ? 'sent' : 'queued'),
+        wasStale: receiver.wasStale,
+      }
     }
   }
 }

@@ -91,7 +91,7 @@ export async function send(to: ServerResponse, answer: Answer, act: Act, written
 
 function worsened(answer: Answer, act: Act): Answer {
   const headers = { ...answer.headers }
-  let body = act.body === undefined ? answer.body : Buffer.from(act.body)
+  let body = typeof act.body === 'string' ? Buffer.from(act.body) : (act.body ?? answer.body)
   if (act.corruptAt !== undefined && body.length > 0) {
     body = Buffer.from(body)
     const at = act.corruptAt < 0 ? body.length + act.corruptAt : act.corruptAt

@@ -72,7 +72,11 @@ export class FakeUpstream extends Content implements AsyncDisposable {
   async stop(): Promise<void> {
     const server = this.#server
     this.#server = undefined
-    for (const socket of this.#sockets) socket.resetAndDestroy?.() ?? socket.destroy()
+    for (const socket of this.#sockets) {
+      if (this.#options.tls)
+        socket.destroy() // a TLS socket cannot be reset
+      else socket.resetAndDestroy()
+    }
     if (server) await new Promise((resolve) => server.close(resolve))
   }
 

@@ -1,3 +1,4 @@
+import { isIP, type LookupFunction } from 'node:net'
 import { type Outside, systemOutside } from '../../src/base/clock.ts'
 import { configSchema, type UpstreamConfig } from '../../src/base/config.ts'
 import { OciError } from '../../src/base/errors.ts'
@@ -22,7 +23,8 @@ export function upstreamAt(origins: string | readonly string[], { config, outsid
   const name = findRegistryHost(host ?? 'reg.test')
   if (!name) throw new Error(`no host: ${host}`)
   const endpoints = [origins].flat()
-  return new Upstream(name, configOf({ endpoints, ...config }), outside ?? systemOutside, { log: silentLog, ...parts })
+  const complete = endpoints.length > 0 ? { ...configOf(config ?? {}), endpoints } : configOf(config ?? {})
+  return new Upstream(name, complete, outside ?? systemOutside, { log: silentLog, ...parts })
 }
 
 export function configOf(given: object): UpstreamConfig {
@@ -70,3 +72,22 @@ export function hurried(times: number): Outside {
     },
   }
 }
+
+/** A resolver with answers of our own; what it doesn't know is 127.0.0.1. Keeps what it was asked. */
+export function resolverOf(addresses: Readonly<Record<string, readonly string[]>> = {}) {
+  const asked: string[] = []
+  const lookup: LookupFunction = (hostname, _options, callback) => {
+    asked.push(hostname)
+    const found = addresses[hostname] ?? ['127.0.0.1']
+    process.nextTick(() =>
+      callback(
+        null,
+        found.map((address) => ({ address, family: isIP(address) })),
+      ),
+    )
+  }
+  return { asked, lookup }
+}
+
+/** The origin with another name for its host. */
+export const named = (origin: string, host: string): string => origin.replace('127.0.0.1', host)
