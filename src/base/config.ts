@@ -42,6 +42,12 @@ const textOf = <T>(title: string, wanted: string, find: (text: string) => T | un
     .meta({ title })
 
 const duration = textOf('duration', 'a duration such as 250ms, 5s, 10m, 12h or 30d', findDuration)
+/** 0s would be the end of every request. */
+const wait = textOf(
+  'duration',
+  'a duration longer than 0s, such as 250ms, 5s or 10m,',
+  (text) => findDuration(text) || undefined,
+)
 const secret = textOf('secret', 'a text', (text) => (text === '' ? undefined : new Secret(text)))
 
 const CAP_WANTED = 'a size such as 200GiB or 214748364800, or a part of the volume such as 80%,'
@@ -125,9 +131,9 @@ const tagPolicy = z.strictObject({
 })
 
 const timeouts = z.strictObject({
-  connect: duration.prefault('5s').describe('To connect, TLS included.'),
-  headers: duration.prefault('15s').describe('From the request to the head of its answer.'),
-  idle: duration.prefault('30s').describe('Between two pieces of a body.'),
+  connect: wait.prefault('5s').describe('To connect, TLS included.'),
+  headers: wait.prefault('15s').describe('From the request to the head of its answer.'),
+  idle: wait.prefault('30s').describe('Between two pieces of a body.'),
 })
 
 const upstream = z.strictObject({

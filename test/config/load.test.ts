@@ -80,6 +80,7 @@ const REFUSED: readonly (readonly [why: string, yaml: string, wanted: string])[]
   ['a port too high', 'listen: :65536', ':1: listen is ":65536": an address and a port'],
   ['a listener without a port', 'listen: localhost', 'an address and a port'],
   ['a duration without a unit', 'upstreams: { a.io: { timeouts: { idle: 30 } } }', '.timeouts.idle is 30: a duration'],
+  ['a timeout of nothing', 'upstreams: { a.io: { timeouts: { idle: 0s } } }', 'a duration longer than 0s'],
   ['a word that is none of those', 'upstreams: { a.io: { tags: [{ gone: keep }] } }', 'one of refuse, serve is wanted'],
   ['a truth that is a text', 'wellKnown: "yes"', 'wellKnown is "yes": true or false is wanted'],
   ['a key with no value', 'upstreams:\n  a.io:\n    allow:\n', ':3: upstreams.a.io.allow has no value'],
