@@ -164,6 +164,7 @@ export class Blobs implements AsyncDisposable {
   #join(repository: Repository, digest: Digest, sizeBytes: number | undefined, from: Beginning) {
     const { fills, upstreamOf } = this.#parts
     return fills.joinOrStart(digest, () => ({
+      repository,
       sources: sourcesOf(upstreamOf(repository.host)?.endpoints ?? [], repository.path, digest),
       sizeBytes,
       first: firstOf(from, sizeBytes),
@@ -188,7 +189,7 @@ export class Blobs implements AsyncDisposable {
       // a blob within the tail is answered once verified, as is one whose size the end alone tells
       const end = told.at === 'ended' || size === undefined || size <= TAIL_BYTES ? await fill.ended : undefined
       if (end && (end.at !== 'passed' || fill.sizeBytes === undefined))
-        return this.#over(repository, digest, end, isNew)
+        return this.#over(repository, digest, end, fill.repository)
       const again = () => this.#open(repository, digest, from)
       found = new FoundFilling(reader, fill.sizeBytes ?? 0, isNew ? STARTED : JOINED, again)
       return { found }
@@ -202,14 +203,14 @@ export class Blobs implements AsyncDisposable {
     repository: Repository,
     digest: Digest,
     end: FillEnd,
-    isNew: boolean,
+    of: Repository,
   ): { readonly error: OciError | undefined } {
     if (end.at === 'kept' || end.at === 'passed') return { error: undefined }
     const isAbsent = end.at === 'failed' && end.why.at === 'absent'
     const isDenied = end.at === 'failed' && end.why.at === 'denied'
     const error = isAbsent ? blobUnknown() : isDenied ? blobDenied() : copyOf(errorOf(end))
-    // another's fill may have failed by another's rights
-    if (!isNew || end.at === 'mismatch' || end.at === 'stopped') return { error }
+    const isOwn = of.host === repository.host && of.path === repository.path
+    if (!isOwn || end.at === 'mismatch' || end.at === 'stopped') return { error }
     if (isAbsent || isDenied) {
       this.#negatives.remember(keyOf(repository, digest), error, isAbsent ? ABSENT_MS : DENIED_MS)
     }

@@ -3,6 +3,7 @@ import { OciError, ociErrorOf } from '../base/errors.ts'
 import type { Log } from '../base/log.ts'
 import { KIB, MIB } from '../base/units.ts'
 import type { Digest } from '../oci/digest.ts'
+import type { Repository } from '../oci/names.ts'
 import { DiskError } from '../store/disk-error.ts'
 import type { Spool } from '../store/spool.ts'
 import type { BlobOpen } from '../upstream/told.ts'
@@ -45,6 +46,8 @@ export interface Keeper {
 
 export type FillParts = {
   readonly digest: Digest
+  /** Whose request began it: what it may not show, it must not tell others of. */
+  readonly repository: Repository
   readonly sources: readonly Source[]
   /** As a manifest of the asking repository names it. */
   readonly sizeBytes: number | undefined
@@ -60,6 +63,7 @@ export type FillParts = {
 /** The one fetch of one digest under way. It belongs to no request, and never rejects: how it ended is a value. */
 export class Fill implements Filled, Followed {
   readonly digest: Digest
+  readonly repository: Repository
   readonly told: Promise<FillTold>
   readonly ended: Promise<FillEnd>
   readonly #parts: FillParts
@@ -84,6 +88,7 @@ export class Fill implements Filled, Followed {
   constructor(parts: FillParts) {
     this.#parts = parts
     this.digest = parts.digest
+    this.repository = parts.repository
     this.#sizeBytes = parts.sizeBytes
     this.#streams = new Streams(this, parts.sources, parts.outside)
     this.#hash = new InOrderHash(parts.digest)

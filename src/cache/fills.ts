@@ -50,14 +50,15 @@ export class Fills implements AsyncDisposable {
   /** Joins the fill of `digest`, or starts one. It may be over already: then its end is to be awaited. */
   joinOrStart(
     digest: Digest,
-    start: () => Pick<FillParts, 'sources' | 'sizeBytes' | 'first'>,
+    start: () => Pick<FillParts, 'repository' | 'sources' | 'sizeBytes' | 'first'>,
   ): { readonly fill: Fill; readonly isNew: boolean } {
     const found = this.#underWay.get(digest)
     if (found?.takesNewcomers) return { fill: found, isNew: false }
-    const { sources, sizeBytes, first } = start()
+    const { repository, sources, sizeBytes, first } = start()
     const fill = new Fill({
       ...this.#common,
       digest,
+      repository,
       sizeBytes,
       first,
       sources: this.#trusted(digest, sources),

@@ -7,7 +7,7 @@ const REST_FIRST_MS = 250
 const REST_MAX_MS = 8_000
 
 /** Faults that the same source would only repeat. */
-const LASTING: ReadonlySet<string> = new Set(['address', 'encoding', 'redirect', 'realm', 'size', 'header'])
+const LASTING: ReadonlySet<string> = new Set(['address', 'encoding', 'header', 'range', 'realm', 'redirect', 'size'])
 
 export type Turn = { readonly source: Source; readonly restMs: number }
 

@@ -10,6 +10,7 @@ import { Fills } from '../../src/cache/fills.ts'
 import type { Source } from '../../src/cache/source.ts'
 import type { Want } from '../../src/cache/streams.ts'
 import { type Digest, digestOf } from '../../src/oci/digest.ts'
+import { parseRepositoryPath, type RegistryHost } from '../../src/oci/names.ts'
 import { Disk } from '../../src/store/disk.ts'
 import { Buffers, walk } from '../../src/store/reader.ts'
 import type { Asked, BlobTold } from '../../src/upstream/told.ts'
@@ -103,6 +104,7 @@ export async function startFills(capBytes = 1024 * MIB) {
     },
     join: (bytes: Buffer, sources: readonly Source[], first: Partial<Want> = {}, isSizeKnown = true) =>
       fills.joinOrStart(digestOf(bytes), () => ({
+        repository: { host: 'registry.test' as RegistryHost, path: parseRepositoryPath('library/a') },
         sources,
         sizeBytes: isSizeKnown ? bytes.length : undefined,
         first: { offset: 0, end: Number.POSITIVE_INFINITY, isRange: false, ...first },
