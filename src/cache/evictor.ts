@@ -27,6 +27,15 @@ type Parts = {
   readonly onEvicted?: (bytes: number) => void
 }
 
+/** A walk over the candidates: after which of them it goes on, and the pinned ones that it met. */
+type Walk = {
+  readonly at: 'on the way' | 'over'
+  readonly after: Parameters<Disk['leastRecentlyUsed']>[1]
+  readonly pinned: readonly Digest[]
+}
+const START: Walk = { at: 'on the way', after: undefined, pinned: [] }
+const OVER: Walk = { at: 'over', after: undefined, pinned: [] }
+
 /**
  * Keeps the disk under its cap: evicts by last use, never what is pinned, under a reader or being filled.
  * One pass at a time: who wants room waits for the pass before his, and evicts only what is missing then.
@@ -36,7 +45,7 @@ export class Evictor implements AsyncDisposable {
   readonly #touched = new LRUCache<Digest, number>({ max: TOUCHED_MAX })
   readonly #touching = new Set<Promise<void>>()
   #turn: Promise<unknown> = Promise.resolve()
-  #isPassing = false
+  #passing: Promise<void> | undefined
   #isClosed = false
   #cancelCheck: () => void = () => {}
 
@@ -77,7 +86,7 @@ export class Evictor implements AsyncDisposable {
 
   /** Resolves once no pass and no touch is under way. */
   async idle(): Promise<void> {
-    while (this.#isPassing || this.#touching.size > 0) await Promise.all([this.#turn, ...this.#touching])
+    while (this.#passing || this.#touching.size > 0) await Promise.all([this.#passing, ...this.#touching])
     await this.#turn
   }
 
@@ -100,12 +109,21 @@ export class Evictor implements AsyncDisposable {
   #passBehind(): void {
     const { disk } = this.#parts
     const isHigh = disk.usedBytes > disk.capBytes * HIGH_WATERMARK || disk.shortBytes(0) > 0
-    if (!isHigh || this.#isPassing || this.#isClosed) return
-    this.#isPassing = true
-    const excessBytes = () => Math.max(disk.usedBytes - disk.capBytes * LOW_WATERMARK, disk.shortBytes(0))
-    void this.#inTurn(() => this.#evict(excessBytes)).finally(() => {
-      this.#isPassing = false
+    if (!isHigh || this.#passing || this.#isClosed) return
+    this.#passing = this.#pass().finally(() => {
+      this.#passing = undefined
     })
+  }
+
+  /** Down to the low watermark, a page of candidates a turn, so that who wants room now waits for one page at most. */
+  async #pass(): Promise<void> {
+    const { disk } = this.#parts
+    const excessBytes = () => Math.max(disk.usedBytes - disk.capBytes * LOW_WATERMARK, disk.shortBytes(0))
+    let walk: Walk = START
+    while (walk.at !== 'over') {
+      const from: Walk = walk
+      walk = await this.#inTurn(() => this.#evictPage(excessBytes, from))
+    }
   }
 
   #inTurn<T>(act: () => Promise<T>): Promise<T> {
@@ -116,31 +134,38 @@ export class Evictor implements AsyncDisposable {
 
   /** Evicts from the least recently used on, until nothing is missing. Never rejects. */
   async #evict(missingBytes: () => number): Promise<boolean> {
-    const { disk, log } = this.#parts
-    let after: ReturnType<Disk['leastRecentlyUsed']>[number] | undefined
-    let freedBytes = 0
-    while (missingBytes() > 0 && !this.#isClosed) {
-      const candidates = disk.leastRecentlyUsed(CANDIDATES, after)
-      for (const { digest } of candidates) {
-        if (missingBytes() <= 0) break
-        freedBytes += await this.#evictOne(digest)
-      }
-      after = candidates.at(-1)
-      if (!after) break
-    }
+    let walk: Walk = START
+    while (walk.at !== 'over') walk = await this.#evictPage(missingBytes, walk)
     const isEnough = missingBytes() <= 0
-    if (freedBytes > 0) log.debug({ bytes: freedBytes }, 'evicted what was used least recently')
-    if (!isEnough && !this.#isClosed) log.warn({ bytes: missingBytes() }, 'nothing that may be evicted is left')
+    if (!isEnough && !this.#isClosed) {
+      this.#parts.log.warn({ bytes: missingBytes() }, 'nothing that may be evicted is left')
+    }
     return isEnough
   }
 
-  async #evictOne(digest: Digest): Promise<number> {
+  /** One page of candidates. After one that freed something the walk begins anew: the page's places have changed. */
+  async #evictPage(missingBytes: () => number, { after, pinned }: Walk): Promise<Walk> {
+    const candidates = missingBytes() > 0 ? this.#parts.disk.leastRecentlyUsed(CANDIDATES, after) : []
+    const met = [...pinned]
+    let freedBytes = 0
+    for (const { digest } of candidates) {
+      if (missingBytes() <= 0 || this.#isClosed) break
+      const end = await this.#evictOne(digest)
+      if (end === 'pinned') met.push(digest)
+      else freedBytes += end
+    }
+    const last = candidates.at(-1)
+    const goesOn = last !== undefined && missingBytes() > 0 && !this.#isClosed
+    if (goesOn && freedBytes === 0) return { at: 'on the way', after: last, pinned: met }
+    // used as of now, so that the next walk does not meet them first; not before this one is over, or it would again
+    for (const digest of met) this.#parts.disk.touch(digest)
+    return goesOn ? START : OVER
+  }
+
+  async #evictOne(digest: Digest): Promise<number | 'pinned'> {
     const { disk, log, onEvicted } = this.#parts
     try {
-      if (await this.#isPinned(digest)) {
-        disk.touch(digest) // so that the next pass does not meet it first again
-        return 0
-      }
+      if (await this.#isPinned(digest)) return 'pinned'
       const bytes = await disk.remove(digest)
       if (bytes > 0) onEvicted?.(bytes)
       return bytes

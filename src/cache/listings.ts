@@ -106,6 +106,7 @@ export class Listings implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.#closing.abort(new OciError('upstreamResting', 'this cache is closing'))
+    await this.#asks.idle()
   }
 
   async #listed(repository: Repository, wanted: Wanted, signal: AbortSignal): Promise<ListingFound> {

@@ -50,6 +50,11 @@ export class ManifestProof {
     this.#asks.forget(keyOf(repository, digest))
   }
 
+  /** Resolves once no ask is under way. */
+  idle(): Promise<void> {
+    return this.#asks.idle()
+  }
+
   async #head(repository: Repository, digest: Digest, ask: Ask): Promise<Proof | undefined> {
     const { links, negatives, upstreamOf, log } = this.#parts
     const head = await askable(upstreamOf, repository.host).headManifest(repository.path, { digest }, ask.signal)

@@ -2,7 +2,7 @@ import { LRUCache } from 'lru-cache'
 import type { Log } from '../base/log.ts'
 import { MIB } from '../base/units.ts'
 import { algorithmOf, type Digest, digestOf } from '../oci/digest.ts'
-import { MANIFEST_BYTES_MAX, type Manifest, readManifest } from '../oci/manifest.ts'
+import { type Descriptor, MANIFEST_BYTES_MAX, type Manifest, readManifest } from '../oci/manifest.ts'
 import type { Disk } from '../store/disk.ts'
 import type { Index, ManifestFacts } from '../store/index.ts'
 
@@ -71,6 +71,11 @@ export class ManifestStore {
     // the index had lost it: built again
     if (!facts) await this.#index(factsOf(digest, bytes.length, mediaType, reading.manifest))
     return this.#remember({ digest, mediaType, bytes, isReadable: true })
+  }
+
+  /** What a manifest names, as far as the index knows. Never rejects. */
+  async childrenOf(digest: Digest): Promise<readonly Descriptor[]> {
+    return (await this.#factsOf(digest))?.children ?? []
   }
 
   /**

@@ -25,11 +25,14 @@ import type { Told } from './resolutions.ts'
 import { type Resolved, Resolver } from './resolver.ts'
 import { SharedAsks } from './shared-asks.ts'
 import { isSignatureTag, subjectOf } from './signature-tags.ts'
-import { within } from './waiting.ts'
+import { copyOf, within } from './waiting.ts'
 import { isWhole } from './wholeness.ts'
 
 /** Ours begin within 20 s at the most: containerd leaves at 30, a ping of dockerd at 15 (contracts.md §5). */
 const ANSWER_MS_MAX = 19_000
+
+/** Upstream was asked, and said yes. */
+const ASKED = { hit: false, fwd: 'uri-miss', fwdStatus: 200 } as const
 
 export type ManifestFound = {
   readonly digest: Digest
@@ -135,6 +138,7 @@ export class Manifests implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.#closing.abort(new OciError('upstreamResting', 'this cache is closing'))
+    await Promise.all([this.#fetches.idle(), this.#resolver.idle(), this.#proof.idle()])
   }
 
   #inMemory(repository: Repository, digest: Digest, facts: CacheFacts): Readable | undefined {
@@ -151,7 +155,7 @@ export class Manifests implements AsyncDisposable {
     const resolved = await this.#resolver.resolve(repository, tag, signal)
     const { failure } = resolved
     // podman takes all from where it got the manifest: without the blobs it is better off at another mirror
-    if (failure && failure.reason !== 'upstreamSlow' && !(await this.#isWhole(resolved.digest))) throw failure
+    if (failure && failure.reason !== 'upstreamSlow' && !(await this.#isWhole(resolved.digest))) throw copyOf(failure)
     const found = await this.#followed(repository, tag, resolved, signal)
     if (!found.isReadable) throw notAManifest()
     this.#resolver.verified(repository, tag, found.digest)
@@ -186,13 +190,9 @@ export class Manifests implements AsyncDisposable {
     const proof = isShown ? undefined : await this.#proof.ask(repository, digest, signal)
     const held = !isShown && !proof?.value ? undefined : await this.#store.find(digest)
     if (!held) return await this.#fetched(repository, digest, signal)
-    const facts: CacheFacts = {
-      hit: false,
-      fwd: 'uri-miss',
-      fwdStatus: 200,
-      ...(proof?.collapsed && { collapsed: true }),
-    }
-    return this.#used(held, isShown ? HIT : facts)
+    if (isShown) return this.#used(held, HIT)
+    this.#parts.prover.prove(repository, await this.#store.childrenOf(digest))
+    return this.#used(held, { ...ASKED, ...(proof?.collapsed && { collapsed: true }) })
   }
 
   async #fetched(repository: Repository, digest: Digest, signal: AbortSignal): Promise<Readable> {
@@ -212,7 +212,7 @@ export class Manifests implements AsyncDisposable {
     if (!end) throw slow()
     const { value: kept, collapsed } = end
     return this.#used(kept, {
-      ...{ hit: false, fwd: 'uri-miss', fwdStatus: 200 },
+      ...ASKED,
       ...(kept.isStored && { stored: true }),
       ...(collapsed && { collapsed: true }),
     })
@@ -225,7 +225,7 @@ export class Manifests implements AsyncDisposable {
     if (held && !held.isReadable) throw notAManifest()
     if (held) return headOf(this.#used(held, facts), facts)
     if (told) return { digest, ...told, facts }
-    if (failure && failure.reason !== 'upstreamSlow') throw failure
+    if (failure && failure.reason !== 'upstreamSlow') throw copyOf(failure)
     // upstream's HEAD told too little, or it was told to another process
     return await this.#headByDigest(repository, digest, signal)
   }
@@ -239,7 +239,7 @@ export class Manifests implements AsyncDisposable {
     const proof = await this.#proof.ask(repository, digest, signal)
     const told: Told | undefined = proof.value?.told
     const collapsed = proof.collapsed && { collapsed: true }
-    if (told) return { digest, ...told, facts: { hit: false, fwd: 'uri-miss', fwdStatus: 200, ...collapsed } }
+    if (told) return { digest, ...told, facts: { ...ASKED, ...collapsed } }
     const found = await this.#fetched(repository, digest, signal)
     return headOf(found, found.facts)
   }

@@ -101,6 +101,11 @@ export class Resolver {
     await this.#resolutions.forget(repository, tag)
   }
 
+  /** Resolves once no ask is under way. */
+  idle(): Promise<void> {
+    return this.#asks.idle()
+  }
+
   #atOnce(repository: Repository, tag: Tag, known: Known): Resolved | undefined {
     const now = this.#resolutions.now()
     const plan = planOf(known, now)

@@ -23,6 +23,8 @@ type UnderWay<T> = { readonly ended: Promise<T>; readonly startedMs: number; wai
  */
 export class SharedAsks<T> {
   readonly #underWay = new Map<string, UnderWay<T>>()
+  /** All of them, those that were forgotten too. */
+  readonly #running = new Set<Promise<unknown>>()
   readonly #outside: Outside
   readonly #closing: AbortSignal
 
@@ -87,6 +89,11 @@ export class SharedAsks<T> {
     for (const key of this.#underWay.keys()) if (key.startsWith(prefix)) this.#underWay.delete(key)
   }
 
+  /** Resolves once none is under way. Never rejects. */
+  async idle(): Promise<void> {
+    while (this.#running.size > 0) await Promise.allSettled(this.#running)
+  }
+
   #start(key: string, start: (ask: Ask) => Promise<T>): UnderWay<T> {
     const stop = new AbortController()
     const slow = new OciError('upstreamSlow', 'the upstream did not answer', { fault: 'slow' })
@@ -97,8 +104,10 @@ export class SharedAsks<T> {
       .then(() => start({ signal, isCurrent }))
       .finally(() => {
         cancel()
+        this.#running.delete(ended)
         if (isCurrent()) this.#underWay.delete(key)
       })
+    this.#running.add(ended)
     ended.catch(() => {}) // each waiter has it from `ended` itself; there may be none
     const begun: UnderWay<T> = { ended, startedMs: this.#outside.clock.monotonicMs(), waiters: 0 }
     this.#underWay.set(key, begun)

@@ -20,8 +20,8 @@ async function given(options: HouseOptions = {}) {
   })
   let seed = 100
   /** A blob used a second later than the one before. */
-  const keep = async (): Promise<Digest> => {
-    const bytes = seededBytes(seed++, BLOB_BYTES)
+  const keep = async (sizeBytes = BLOB_BYTES): Promise<Digest> => {
+    const bytes = seededBytes(seed++, sizeBytes)
     await house.disk.put(digestOf(bytes), bytes)
     house.clock.advance(1_000)
     return digestOf(bytes)
@@ -38,7 +38,7 @@ const times = async <T>(count: number, act: () => Promise<T>): Promise<T[]> => {
 
 test('room is made by evicting what was used least recently, and no more than is missing', async () => {
   const { house, keep, isHeld } = await given()
-  const [first, second, third] = await times(9, keep)
+  const [first, second, third] = await times(9, () => keep())
   if (!first || !second || !third) throw new Error('no blobs')
   house.disk.touch(first)
 
@@ -52,7 +52,7 @@ test('room is made by evicting what was used least recently, and no more than is
 
 test('two who want room at once evict for both and not twice', async () => {
   const { house, keep } = await given()
-  await times(9, keep)
+  await times(9, () => keep())
 
   const have = await Promise.all([house.evictor.reserve(2 * BLOB_BYTES), house.evictor.reserve(2 * BLOB_BYTES)])
 
@@ -62,7 +62,7 @@ test('two who want room at once evict for both and not twice', async () => {
 
 test('above the high watermark a pass evicts down to the low one, behind everyone', async () => {
   const { house, keep } = await given()
-  await times(10, keep)
+  await times(10, () => keep())
 
   house.evictor.start()
   await house.evictor.idle()
@@ -72,7 +72,7 @@ test('above the high watermark a pass evicts down to the low one, behind everyon
 
 test('below the high watermark nothing is evicted', async () => {
   const { house, keep } = await given()
-  await times(9, keep)
+  await times(9, () => keep())
 
   house.evictor.start()
   await house.evictor.idle()
@@ -82,7 +82,7 @@ test('below the high watermark nothing is evicted', async () => {
 
 test('what could never fit evicts nothing', async () => {
   const { house, keep } = await given()
-  await times(5, keep)
+  await times(5, () => keep())
 
   expect(await house.evictor.reserve(11 * BLOB_BYTES)).toBe(false)
   expect(house.evicted).toEqual([])
@@ -90,7 +90,7 @@ test('what could never fit evicts nothing', async () => {
 
 test('a blob under a reader is passed over, and goes once the reader is done', async () => {
   const { house, keep, isHeld } = await given()
-  const [first, second] = await times(10, keep)
+  const [first, second] = await times(10, () => keep())
   if (!first || !second) throw new Error('no blobs')
   const reading = await house.disk.openBlob(first)
 
@@ -105,7 +105,7 @@ test('a blob under a reader is passed over, and goes once the reader is done', a
 
 test('where all is under readers there is no room, and that is told', async () => {
   const { house, keep } = await given()
-  const kept = await times(10, keep)
+  const kept = await times(10, () => keep())
   const readers = await Promise.all(kept.map((digest) => house.disk.openBlob(digest)))
 
   expect(await house.evictor.reserve(BLOB_BYTES)).toBe(false)
@@ -118,7 +118,7 @@ test('what a pinned tag leads to stays, down to its blobs, and something else go
   await house.manifests.get(app, ofTag('v1'), NEVER)
   for (const { digest } of [image.config, ...image.layers]) await house.hold('team/app', digest, image.bytesOf(digest))
   house.clock.advance(1_000)
-  const [other] = await times(16, keep)
+  const [other] = await times(16, () => keep())
   if (!other) throw new Error('no blob')
 
   await house.evictor.reserve(5 * BLOB_BYTES)
@@ -126,6 +126,27 @@ test('what a pinned tag leads to stays, down to its blobs, and something else go
   const pinned = [image.digest, image.config.digest, ...image.layers.map(({ digest }) => digest)]
   expect(pinned.map(isHeld)).toEqual([true, true, true])
   expect(isHeld(other)).toBe(false)
+})
+
+test('a walk passes over more than a page of what is pinned or read, and ends where nothing else is left', async () => {
+  const { house, keep, isHeld } = await given({ pin: ['team/app'] })
+  for (let at = 0; at < 120; at++) {
+    const bytes = seededBytes(5_000 + at, 10)
+    await house.hold('team/app', digestOf(bytes), bytes)
+    house.clock.advance(1)
+  }
+  const small = await times(120, () => keep(10))
+  const readers = await Promise.all(small.map((digest) => house.disk.openBlob(digest)))
+  const large = await times(7, () => keep())
+  house.clock.tickMs = 1 // what is used while the walk goes on comes behind it
+
+  const hasRoom = await house.evictor.reserve(2 * BLOB_BYTES)
+  const hasMore = await house.evictor.reserve(9 * BLOB_BYTES)
+
+  expect([hasRoom, hasMore]).toEqual([true, false])
+  expect(large.map(isHeld)).toEqual(large.map(() => false))
+  expect(house.disk.counts().blobs).toBe(240)
+  for (const reader of readers) await reader?.[Symbol.asyncDispose]()
 })
 
 test("fault 49: a manifest's use is its blobs' use: what two images share stays while either is used", async () => {
@@ -140,7 +161,7 @@ test("fault 49: a manifest's use is its blobs' use: what two images share stays 
   for (const digest of [old.config.digest, shared]) await house.hold('team/app', digest, old.bytesOf(digest))
   await house.evictor.idle()
   house.clock.advance(HOUR_MS)
-  const [other] = await times(16, keep)
+  const [other] = await times(16, () => keep())
   if (!other) throw new Error('no blob')
 
   house.manifests.find(app, ofTag('new')) ?? (await house.manifests.get(app, ofTag('new'), NEVER))
@@ -153,7 +174,7 @@ test("fault 49: a manifest's use is its blobs' use: what two images share stays 
 
 test('fault 49: under eviction in a loop, no reader gets less than a whole blob', async () => {
   const { house, keep } = await given()
-  await times(9, keep)
+  await times(9, () => keep())
   const seeds = Array.from({ length: 200 }, (_, at) => 1_000 + at)
   let read = 0
 

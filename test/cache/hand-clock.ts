@@ -7,8 +7,11 @@ export class HandClock implements Clock {
   #wallMs = Date.UTC(2026, 0, 1)
   #monotonicMs = 1_000
   readonly #timers = new Set<Timer>()
+  /** Milliseconds that each look at the wall clock takes. */
+  tickMs = 0
 
   wallMs(): number {
+    this.#wallMs += this.tickMs
     return this.#wallMs
   }
 

@@ -263,6 +263,19 @@ test('what a new manifest names and we hold is proved behind it, by one HEAD eac
   expect(upstream.requestsOf('blobs').filter((each) => each.startsWith('HEAD'))).toHaveLength(1)
 })
 
+test('so is what a held manifest names, once it is proved for another repository', async () => {
+  const { upstream, house, app, other } = await given({ account: PRIVATE.account }, PRIVATE.upstream)
+  const image = upstream.addImage('team/app', 'v1', { layers: 0 })
+  upstream.addManifest('other/app', image.manifest)
+  await house.manifests.get(app, ofTag('v1'), NEVER)
+  await house.hold('team/app', image.config.digest, image.bytesOf(image.config.digest), false)
+
+  await house.manifests.get(other, ofDigest(image.digest), NEVER)
+  await house.prover.idle()
+
+  expect(await house.index.mayShow(other, image.config.digest)).toBe(true)
+})
+
 test('a manifest that merely names what another tenant holds proves nothing', async () => {
   const { upstream, house, other } = await given({ account: PRIVATE.account }, PRIVATE.upstream)
   const image = upstream.addImage('other/app', 'v1', { layers: 1 })

@@ -309,6 +309,17 @@ test('what is known outlives a restart', async () => {
   expect(upstream.requests).toHaveLength(asked)
 })
 
+test('a close ends what is under way and waits for it', async () => {
+  const { upstream, house } = await given()
+  upstream.behave({ match: /HEAD/, act: { hang: true } })
+  const waiting = get(house).catch((error: unknown) => error)
+  await until(() => upstream.requests.length > 0)
+
+  await house.manifests[Symbol.asyncDispose]()
+
+  expect(await waiting).toBeInstanceOf(Error)
+})
+
 test('a write makes untrue what is known of its tag, and what is on its way', async () => {
   const { upstream, house, app } = await given()
   await get(house)
