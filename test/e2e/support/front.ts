@@ -1,4 +1,6 @@
 import { createServer, type IncomingMessage, request, type Server, type ServerResponse } from 'node:http'
+import { pipeline } from 'node:stream/promises'
+import { Gate } from './gate.ts'
 import { close, listen } from './http.ts'
 import type { Registry } from './registry.ts'
 import type { TokenServer } from './token-server.ts'
@@ -33,6 +35,8 @@ export class Counts {
  */
 export class Front implements AsyncDisposable {
   readonly counts = new Counts()
+  /** Where a test may stop the bytes of blobs. */
+  readonly gate = new Gate()
   readonly #registry: Registry
   readonly #tokens: TokenServer
   readonly #server: Server
@@ -114,24 +118,29 @@ export class Front implements AsyncDisposable {
     return told.statusCode === 200
   }
 
-  async #relay(asked: IncomingMessage, answer: ServerResponse, path: string, headers: IncomingMessage['headers']) {
-    const told = await this.#ask(asked.method ?? 'GET', path, headers, asked)
+  async #relay(asked: IncomingMessage, answer: ServerResponse, target: string, headers: IncomingMessage['headers']) {
+    const told = await this.#ask(asked.method ?? 'GET', target, headers, asked)
+    const path = target.replace(/\?.*/, '')
     const status = told.statusCode ?? 502
-    answer.once('close', () => told.destroy())
     answer.writeHead(status, told.rawHeaders)
-    if (asked.method === 'GET') this.#countAnswer(path.replace(/\?.*/, ''), status, told)
-    told.once('error', () => answer.destroy())
-    told.pipe(answer)
-  }
-
-  #countAnswer(path: string, status: number, told: IncomingMessage): void {
-    const [, repository = ''] = MANIFEST.exec(path) ?? []
+    const [, repository] = MANIFEST.exec(path) ?? []
     const [, , digest] = BLOB.exec(path) ?? []
-    if (repository !== '' && status === 200) {
+    const isGet = asked.method === 'GET'
+    if (isGet && repository !== undefined && status === 200) {
       this.counts.countPull(repository, String(told.headers['docker-content-digest']))
     }
-    if (digest !== undefined && status < 300) {
-      told.on('data', (piece: Buffer) => this.counts.countBytes(digest, piece.length))
+    if (isGet && digest !== undefined && status < 300) await pipeline(told, this.#counting(digest), answer)
+    else await pipeline(told, answer)
+  }
+
+  #counting(digest: string): (pieces: AsyncIterable<Buffer>) => AsyncGenerator<Buffer> {
+    const { counts, gate } = this
+    return async function* (pieces) {
+      for await (const piece of pieces) {
+        await gate.pass(counts.blobBytes.get(digest) ?? 0)
+        counts.countBytes(digest, piece.length)
+        yield piece
+      }
     }
   }
 

@@ -50,6 +50,12 @@ export class Millpond implements AsyncDisposable {
     await this.#start()
   }
 
+  /** Killed as by a power cut, and a new start on the same disk. */
+  async killAndStart(): Promise<void> {
+    await this.#daemon?.kill()
+    await this.restart()
+  }
+
   /** The end of its log. */
   async tail(): Promise<string> {
     return (await this.#daemon?.tail()) ?? ''
