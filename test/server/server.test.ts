@@ -87,6 +87,23 @@ test('each request is one line and is counted, with its outcome, upstream, diges
   })
 })
 
+test('fault 41: a fill that its only client had left, and that then fails, is told, and costs nobody else anything', async () => {
+  await using fake = await startUpstream()
+  const image = fake.addImage('library/app', 'v1', { layers: 2, layerBytes: 2 * 1024 * 1024 })
+  const [layer = image.config, other = image.config] = image.layers
+  await using house = await startHouse(fake)
+  await house.getManifest('library/app', 'v1')
+  fake.behave({ match: new RegExp(layer.digest), act: { resetAfter: 512 * 1024, range: 'ignore' } })
+  const client = await open(`${house.origin}/v2/library/app/blobs/${layer.digest}`)
+  client.on('error', () => undefined) // its own leaving
+  client.destroy()
+  await house.quiet()
+
+  expect((await house.getBlob('library/app', other.digest)).body).toEqual(image.bytesOf(other.digest))
+  fake.behaveWell()
+  expect((await house.getBlob('library/app', layer.digest)).body).toEqual(image.bytesOf(layer.digest))
+})
+
 test('fault 89: an upstream that is out makes nobody unready', async () => {
   await using fake = await startUpstream()
   await using house = await startHouse(fake)
