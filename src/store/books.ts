@@ -1,7 +1,7 @@
 import type { Database, Statement } from 'better-sqlite3'
 import { LRUCache } from 'lru-cache'
 import { type Digest, findDigest } from '../oci/digest.ts'
-import { openExclusively } from './sqlite-file.ts'
+import { closeNoted, openExclusively } from './sqlite-file.ts'
 
 /** What the books say of a blob. `usedMs` is wall time. */
 export type Entry = { readonly digest: Digest; readonly sizeBytes: number; readonly usedMs: number }
@@ -26,6 +26,9 @@ const UNTOLD_MAX = 10_000
 /** Rows a transaction: a thousand would stop the loop for 60 ms (M). */
 const SLICE = 50
 
+/** The fact that saves counting at the next start. */
+const TOTALS = 'totals'
+
 const SCHEMA = `
   CREATE TABLE IF NOT EXISTS blobs (
     digest TEXT PRIMARY KEY, size INTEGER NOT NULL, used INTEGER NOT NULL, trust INTEGER NOT NULL
@@ -46,6 +49,7 @@ type Cached = Found & { writtenMs: number; usedMs: number }
  */
 export class Books {
   readonly #db: Database
+  readonly #path: string
   readonly #find: Statement<[string], Row>
   readonly #enter: Statement<[string, number, number, number]>
   readonly #drop: Statement<[string]>
@@ -62,20 +66,21 @@ export class Books {
    * @throws {DiskError} where another process has them @throws the library's error where they are torn
    */
   static open(path: string): Books {
-    const db = openExclusively(path)
+    const { db, wasClosed } = openExclusively(path)
     try {
-      return new Books(db)
+      return new Books(db, path, wasClosed)
     } catch (error) {
       db.close()
       throw error
     }
   }
 
-  private constructor(db: Database) {
+  private constructor(db: Database, path: string, wasClosed: boolean) {
     const version = db.pragma('user_version', { simple: true })
     if (version !== 0 && version !== VERSION) throw new Error(`the books are of version ${version}`)
     db.transaction(() => db.exec(SCHEMA)).immediate()
     this.#db = db
+    this.#path = path
     this.#find = db.prepare('SELECT digest, size, used, trust FROM blobs WHERE digest = ?')
     this.#enter = db.prepare('INSERT OR REPLACE INTO blobs (digest, size, used, trust) VALUES (?, ?, ?, ?)')
     this.#drop = db.prepare('DELETE FROM blobs WHERE digest = ?')
@@ -84,14 +89,11 @@ export class Books {
       'SELECT digest, size, used, trust FROM blobs WHERE (used, digest) > (?, ?) ORDER BY used, digest LIMIT ?',
     )
     this.#cached = new LRUCache({ max: CACHED_MAX })
-    const total = db
-      .prepare<[], { blobs: number; bytes: number; used: number }>(
-        'SELECT count(*) AS blobs, ifnull(sum(size), 0) AS bytes, ifnull(max(used), 0) AS used FROM blobs',
-      )
-      .get()
-    this.#blobs = total?.blobs ?? 0
-    this.#bytes = total?.bytes ?? 0
-    this.#lastUseMs = total?.used ?? 0
+    const total = (wasClosed && this.#findNotedTotals()) || this.#countTotals()
+    this.#blobs = total.blobs
+    this.#bytes = total.bytes
+    this.#lastUseMs =
+      db.prepare<[], { used: number }>('SELECT ifnull(max(used), 0) AS used FROM blobs').get()?.used ?? 0
   }
 
   get blobs(): number {
@@ -192,8 +194,8 @@ export class Books {
 
   /** Moves every blob of trust `from` to `to`. */
   moveTrust(from: Trust, to: Trust): void {
-    const update = this.#db.prepare('UPDATE blobs SET trust = ? WHERE trust = ?')
-    update.run(TRUST.indexOf(to), TRUST.indexOf(from))
+    // Written out, not bound: only so does the partial index serve.
+    this.#db.exec(`UPDATE blobs SET trust = ${TRUST.indexOf(to)} WHERE trust = ${TRUST.indexOf(from)} AND trust < 2`)
     this.#cached.clear()
   }
 
@@ -213,9 +215,33 @@ export class Books {
     }
   }
 
+  /** What was told so far outlives a power cut. */
+  flush(): void {
+    this.#db.pragma('wal_checkpoint(FULL)')
+  }
+
+  /** @throws the library's error, where they could not be closed as whole: the next start checks them */
   close(): void {
-    while (this.hasUntold) this.writeTouches()
-    this.#db.close()
+    try {
+      while (this.hasUntold) this.writeTouches()
+      this.putFact(TOTALS, `${this.#blobs} ${this.#bytes}`)
+    } catch (error) {
+      this.#db.close()
+      throw error
+    }
+    closeNoted(this.#db, this.#path)
+  }
+
+  #findNotedTotals(): { blobs: number; bytes: number } | undefined {
+    const [blobs, bytes] = (this.findFact(TOTALS) ?? '').split(' ').map(Number)
+    return blobs !== undefined && bytes !== undefined ? { blobs, bytes } : undefined
+  }
+
+  #countTotals(): { blobs: number; bytes: number } {
+    const count = this.#db.prepare<[], { blobs: number; bytes: number }>(
+      'SELECT count(*) AS blobs, ifnull(sum(size), 0) AS bytes FROM blobs',
+    )
+    return count.get() ?? { blobs: 0, bytes: 0 }
   }
 
   #lookUp(digest: Digest): Cached | undefined {

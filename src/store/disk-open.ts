@@ -93,5 +93,6 @@ async function settleLastRun(folder: Folder, books: Books, isNew: boolean, bootI
   const trust: Trust = isSameBoot ? 'new' : 'suspect'
   books.putFact(STOP, 'running')
   books.putFact(BOOT, bootId)
+  books.flush() // before the first blob: a power cut must not leave books that call themselves cleanly stopped
   if (!wasClean) await reconcile(folder, books, trust, nowMs, log)
 }

@@ -139,15 +139,15 @@ const linkQueries = (db: Kysely<Tables>) => ({
             .where('above.depth', '<', DEPTH_MAX),
         ),
       )
-      .selectFrom('above')
-      .innerJoin('links', 'links.digest', 'above.digest')
+      .selectFrom('links')
       .innerJoin('repositories', 'repositories.id', 'links.repository')
       .leftJoin('resolutions', (join) =>
         join
           .onRef('resolutions.repository', '=', 'links.repository')
-          .onRef('resolutions.digest', '=', 'above.digest')
+          .onRef('resolutions.digest', '=', 'links.digest')
           .on('resolutions.replaced', 'is', null),
       )
+      .where('links.digest', 'in', (rows) => rows.selectFrom('above').select('above.digest')) // joined, it would scan links
       .select(['repositories.host', 'repositories.path', 'resolutions.tag'])
       .distinct()
       .orderBy('repositories.host')

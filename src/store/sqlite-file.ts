@@ -1,32 +1,62 @@
-import { renameSync, rmSync, statSync } from 'node:fs'
+import { readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import SqliteDatabase, { type Database } from 'better-sqlite3'
 import { codeOf, DiskError } from './disk-error.ts'
 
 /** Before it, several connections in WAL could corrupt a database ("WAL-reset bug", sqlite.org/wal.html). */
 const VERSION_MIN = [3, 51, 3] as const
 const SUFFIXES = ['', '-wal', '-shm', '-journal']
+/** Kept in memory of each database: a look-up among a million rows then reads a page or none. */
+const CACHE_KIB = 16 * 1024
 const WAL_BYTES_MAX = 16 * 1024 * 1024
+
+/** `wasClosed`: nothing has touched it since `closeNoted`, so that what it says of itself as a whole is believed. */
+export type OpenedDatabase = { readonly db: Database; readonly wasClosed: boolean }
 
 /**
  * Opens a database that no other connection may have: the file's lock is held until it is closed, or the process ends.
+ * One that was not closed by `closeNoted`, or has changed since, is checked page by page.
  * @throws {DiskError} where another has it, or the library is too old
  * @throws the library's error where the file is torn or can't be written
  */
-export function openExclusively(path: string): Database {
+export function openExclusively(path: string): OpenedDatabase {
+  const wasClosed = findStamp(path) !== undefined && findNoted(path) === findStamp(path)
   const db = new SqliteDatabase(path, { timeout: 0 })
   try {
     assertVersion(db)
     db.pragma('locking_mode = EXCLUSIVE')
     db.exec('BEGIN IMMEDIATE; COMMIT') // takes the lock, or says at once that another has it
+    rmSync(`${path}.closed`, { force: true })
     db.pragma('journal_mode = WAL')
     db.pragma('synchronous = NORMAL')
+    db.pragma(`cache_size = -${CACHE_KIB}`)
     db.pragma(`journal_size_limit = ${WAL_BYTES_MAX}`)
-    if (db.pragma('quick_check(1)', { simple: true }) !== 'ok') throw new Error(`${path} is torn`)
-    return db
+    const isWhole = wasClosed || db.pragma('quick_check(1)', { simple: true }) === 'ok'
+    if (!isWhole) throw new Error(`${path} is torn`)
+    return { db, wasClosed }
   } catch (error) {
     db.close()
     if (!String(codeOf(error)).startsWith('SQLITE_BUSY')) throw error
     throw new DiskError('failed', `${path} is in use by another process`, error)
+  }
+}
+
+/** Closes a database that is known to be whole, so that the next start need not read all of it to know. */
+export function closeNoted(db: Database, path: string): void {
+  db.close()
+  writeFileSync(`${path}.closed`, findStamp(path) ?? '')
+}
+
+/** What of a file changes with its content, for all but a failing medium. */
+function findStamp(path: string): string | undefined {
+  const stats = statSync(path, { throwIfNoEntry: false })
+  return stats && `${stats.ino} ${stats.size} ${stats.mtimeMs}`
+}
+
+function findNoted(path: string): string | undefined {
+  try {
+    return readFileSync(`${path}.closed`, 'utf8')
+  } catch {
+    return undefined // a kill, or the first start
   }
 }
 

@@ -6,6 +6,7 @@ import type { Descriptor } from '../oci/manifest.ts'
 import { parseTag, type Repository, type Tag } from '../oci/names.ts'
 import type { Index, Link, Listing, ManifestFacts, Resolution } from './index.ts'
 import { descriptorOf, factsOf, listingOf, resolutionOf, usersOfRows } from './rows.ts'
+import { closeNoted } from './sqlite-file.ts'
 import type { Statements } from './statements.ts'
 
 const REPOSITORIES_CACHED_MAX = 10_000
@@ -20,12 +21,14 @@ const SLICE = 50
 /** The embedded index: one file beside the disk, one process. Each method is a few prepared statements. */
 export class SqliteIndex implements Index {
   readonly #db: Database
+  readonly #path: string
   readonly #ask: Statements
   /** A repository never loses its number. */
   readonly #numbers = new LRUCache<string, number>({ max: REPOSITORIES_CACHED_MAX })
 
-  constructor(db: Database, statements: Statements) {
+  constructor(db: Database, path: string, statements: Statements) {
     this.#db = db
+    this.#path = path
     this.#ask = statements
   }
 
@@ -154,7 +157,7 @@ export class SqliteIndex implements Index {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    this.#db.close()
+    if (this.#db.open) closeNoted(this.#db, this.#path)
   }
 
   #addChildren({ digest: parent, children }: ManifestFacts, from: number, to: number): void {

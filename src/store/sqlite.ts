@@ -33,11 +33,11 @@ export async function openSqliteIndex(folder: string, log: Log): Promise<Index> 
 }
 
 async function openAt(path: string): Promise<Index> {
-  const db = openExclusively(path)
+  const { db } = openExclusively(path)
   try {
     const kysely = new Kysely<Tables>({ dialect: new SqliteDialect({ database: db }) })
     await migrateInOne(db, kysely, path)
-    return new SqliteIndex(db, statementsOf(db, queriesOf(kysely)))
+    return new SqliteIndex(db, path, statementsOf(db, queriesOf(kysely)))
   } catch (error) {
     db.close()
     throw error
