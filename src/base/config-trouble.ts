@@ -99,7 +99,7 @@ function editSteps(from: string, to: string): number {
   return row.at(-1) ?? 0
 }
 
-export function valueAt(raw: unknown, path: Path): unknown {
+function valueAt(raw: unknown, path: Path): unknown {
   let value = raw
   for (const part of path) {
     if (typeof value !== 'object' || value === null || !Object.hasOwn(value, part)) return undefined

@@ -33,6 +33,8 @@ for (const [line, isTouching] of [
   ['const then = new Date(5)', false],
   ['setTimeout(() => 1, 5)', true],
   ["import { setTimeout as wait } from 'node:timers/promises'", true],
+  ["import timers from 'node:timers'", true],
+  ["import { setImmediate } from 'node:timers/promises'", false],
   ['const { HOME } = process.env', true],
   ['const part = Math.random()', true],
   ['socket.setTimeout(5)', false],

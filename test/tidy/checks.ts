@@ -50,13 +50,11 @@ function ringText(ring: readonly string[]): string {
 
 const TIMERS = new Set(['setTimeout', 'setInterval'])
 const OUTSIDE = new Set(['Date.now', 'Math.random', 'process.env', 'performance.now', 'AbortSignal.timeout'])
-const OUTSIDE_MODULES = /^(?:node:)?timers(?:\/promises)?$/
+const TIMER_MODULES = /^(?:node:)?timers(?:\/promises)?$/
 
-/** Rule 14: time, randomness and the environment are handed in from base/. */
+/** Rule 14: time, randomness and the environment are handed in from base/. A turn of the loop (setImmediate) is no time. */
 export function outsideTouched(source: Source): string[] {
-  const found: string[] = source.imports
-    .filter(({ to }) => OUTSIDE_MODULES.test(to))
-    .map(({ to, line }) => `${source.path}:${line} imports ${to}`)
+  const found: string[] = []
   walk(source.tree, (node, parent) => {
     const touched = outsideOf(node, parent)
     if (touched) found.push(`${source.path}:${lineAt(source, node.start)} uses ${touched}`)
@@ -65,16 +63,34 @@ export function outsideTouched(source: Source): string[] {
 }
 
 function outsideOf(node: Node, parent: Node | undefined): string | undefined {
-  if (node.type === 'MemberExpression') {
-    const name = `${nameOf(childOf(node, 'object'))}.${nameOf(childOf(node, 'property'))}`
-    return OUTSIDE.has(name) ? name : undefined
+  switch (node.type) {
+    case 'MemberExpression': {
+      const name = `${nameOf(childOf(node, 'object'))}.${nameOf(childOf(node, 'property'))}`
+      return OUTSIDE.has(name) ? name : undefined
+    }
+    case 'NewExpression':
+      return isNow(node) ? 'new Date()' : undefined
+    case 'ImportDeclaration':
+      return isOfTimers(node) ? 'timers' : undefined
+    case 'Identifier': {
+      const isMember = parent !== undefined && (parent['property'] === node || parent['key'] === node)
+      const isImported = parent?.type === 'ImportSpecifier'
+      return TIMERS.has(nameOf(node) ?? '') && !isMember && !isImported ? nameOf(node) : undefined
+    }
+    default:
+      return undefined
   }
-  if (node.type === 'NewExpression' && nameOf(childOf(node, 'callee')) === 'Date') {
-    const { arguments: given } = node
-    return Array.isArray(given) && given.length === 0 ? 'new Date()' : undefined
-  }
-  const isMember = parent !== undefined && (parent['property'] === node || parent['key'] === node)
-  return node.type === 'Identifier' && TIMERS.has(nameOf(node) ?? '') && !isMember ? nameOf(node) : undefined
+}
+
+function isNow(node: Node): boolean {
+  const { arguments: given } = node
+  return nameOf(childOf(node, 'callee')) === 'Date' && Array.isArray(given) && given.length === 0
+}
+
+function isOfTimers(node: Node): boolean {
+  const { specifiers } = node
+  if (!TIMER_MODULES.test(String(childOf(node, 'source')?.['value'])) || !Array.isArray(specifiers)) return false
+  return specifiers.some((each: Node) => nameOf(childOf(each, 'imported')) !== 'setImmediate')
 }
 
 /** `any`, `x!`, and errors that are swallowed without a word. */
