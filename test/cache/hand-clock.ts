@@ -2,7 +2,7 @@ import type { Clock, Outside } from '../../src/base/clock.ts'
 
 type Timer = { readonly dueMs: number; readonly act: () => void }
 
-/** A clock that a test moves by hand. Both times go together, but for what `stepWall` and `sleepHost` do. */
+/** A clock that a test moves by hand. Both times go together, but for what `stepWall` does. */
 export class HandClock implements Clock {
   #wallMs = Date.UTC(2026, 0, 1)
   #monotonicMs = 1_000
