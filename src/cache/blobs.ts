@@ -94,7 +94,9 @@ export class Blobs implements AsyncDisposable {
     throw new OciError('upstreamSlow', 'the upstream takes too long to answer', { fault: 'slow' })
   }
 
-  /** As `open`, for a HEAD: what is not held is asked for by one HEAD upstream, and no fill begins. @throws {OciError} */
+  /**
+   * As `open`, for a HEAD: what is not held is asked for by one HEAD upstream, and no fill begins. @throws {OciError}
+   */
   async head(repository: Repository, digest: Digest, signal: AbortSignal): Promise<BlobHeadFound> {
     const { links, disk, fills, index } = this.#parts
     const sizeBytes = disk.find(digest)?.sizeBytes ?? fills.find(digest)?.sizeBytes

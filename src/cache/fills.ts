@@ -3,7 +3,8 @@
  *
  * Promises: one fetch of a digest at a time, however many ask; the last piece leaves only when the digest is verified;
  * a client that is slow, or leaves, changes nothing for the others. Knows nothing of HTTP.
- * Read next: fill.ts, streams.ts and stream.ts (the loop); in store/: spool.ts (what has arrived), reader.ts (how it leaves).
+ * Read next: fill.ts, streams.ts and stream.ts (the loop); in store/: spool.ts (what has arrived), reader.ts (how it
+ * leaves).
  */
 import { LRUCache } from 'lru-cache'
 import type { Digest } from '../oci/digest.ts'

@@ -3,7 +3,9 @@ import { MIB } from '../base/units.ts'
 import { type Digest, hasherOf, matches } from '../oci/digest.ts'
 import type { Place } from './place.ts'
 
-/** The hash of a blob whose bytes may come out of order: taken in order, from the pieces where they come at the front. */
+/**
+ * The hash of a blob whose bytes may come out of order: taken in order, from the pieces where they come at the front.
+ */
 export class InOrderHash {
   readonly #digest: Digest
   readonly #hasher: Hash

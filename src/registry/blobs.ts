@@ -28,7 +28,9 @@ export class BlobAnswers {
     this.#buffers = buffers
   }
 
-  /** What memory holds is answered before this returns, without a promise. @throws {OciError} what the client is told */
+  /**
+   * What memory holds is answered before this returns, without a promise. @throws {OciError} what the client is told
+   */
   answer(exchange: Exchange, { digest, target: { repository } }: AskedBlob): Promise<void> | undefined {
     const bytes = this.#blobs.find(repository, digest)
     if (!bytes)

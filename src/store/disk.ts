@@ -3,8 +3,8 @@
  *
  * Promises: what is in `blobs/` was whole when it got its name; never more than the cap, and space kept free on the
  * volume; nothing under a reader is removed; a disk that fails costs the one call, and is probed until it works.
- * Doesn't know what a manifest is, nor who asks. Read next: spool.ts (how a blob comes), books.ts (what is known of it),
- * recovery.ts (what a crash leaves).
+ * Doesn't know what a manifest is, nor who asks. Read next: spool.ts (how a blob comes), books.ts (what is known of
+ * it), recovery.ts (what a crash leaves).
  */
 import { rename, unlink } from 'node:fs/promises'
 import type { Clock } from '../base/clock.ts'
@@ -173,7 +173,9 @@ export class Disk implements AsyncDisposable {
     this.#touches.touch(digest)
   }
 
-  /** What to evict first: spools that nobody fills, then blobs by last use. `after` goes on from an entry given before. */
+  /**
+   * What to evict first: spools that nobody fills, then blobs by last use. `after` goes on from an entry given before.
+   */
   leastRecentlyUsed(count: number, after?: Cursor): readonly Entry[] {
     try {
       const kept = after ? [] : this.#parts.spools.kept().slice(0, count)

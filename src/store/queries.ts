@@ -147,7 +147,8 @@ const linkQueries = (db: Kysely<Tables>) => ({
           .onRef('resolutions.digest', '=', 'links.digest')
           .on('resolutions.replaced', 'is', null),
       )
-      .where('links.digest', 'in', (rows) => rows.selectFrom('above').select('above.digest')) // joined, it would scan links
+      // joined, it would scan links
+      .where('links.digest', 'in', (rows) => rows.selectFrom('above').select('above.digest'))
       .select(['repositories.host', 'repositories.path', 'resolutions.tag'])
       .distinct()
       .orderBy('repositories.host')

@@ -1,6 +1,8 @@
 import { KIB, MIB } from '../base/units.ts'
 
-/** A client begins with small buffers and gets large ones when it has read this much: one that stops early holds little. */
+/**
+ * A client begins with small buffers and gets large ones when it has read this much: one that stops early holds little.
+ */
 const GROWS_AFTER_BYTES = 8 * MIB
 const SMALL_BYTES = 64 * KIB
 const LARGE_BYTES = 512 * KIB
@@ -16,7 +18,9 @@ export interface Bytes {
 
 /** Where bytes go. */
 export interface Client {
-  /** Resolves when the piece may be overwritten: true once it was taken, false when the client has gone. Never rejects. */
+  /**
+   * Resolves when the piece may be overwritten: true once it was taken, false when the client has gone. Never rejects.
+   */
   write(piece: Buffer): Promise<boolean>
 }
 

@@ -16,7 +16,8 @@ type Options = {
 
 /**
  * How much there is and how much of it is taken. A byte is taken when it is reserved; one that is reserved and not
- * written yet will still lower the volume's free space, so what counts is the space free once all reservations are used.
+ * written yet will still lower the volume's free space, so what counts is the space free once all reservations are
+ * used.
  */
 export class Room {
   readonly capBytes: number
@@ -50,7 +51,9 @@ export class Room {
     return new Share(this)
   }
 
-  /** How many bytes must go before `bytes` more fit under the cap and leave the free space that is kept; 0: they fit. */
+  /**
+   * How many bytes must go before `bytes` more fit under the cap and leave the free space that is kept; 0: they fit.
+   */
   shortBytes(bytes: number): number {
     const overCap = this.#usedBytes + bytes - this.capBytes
     const ceiling = this.#ceilingBytes()

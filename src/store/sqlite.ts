@@ -53,7 +53,8 @@ async function migrateInOne(db: Database, kysely: Kysely<Tables>, path: string):
       const what = `it knows ${later.join(', ')}`
       throw new DiskError(
         'failed',
-        `the index ${path} is of a later version of Millpond (${what}): run that one, or move the file away; blobs stay`,
+        `the index ${path} is of a later version of Millpond (${what}): ` +
+          'run that one, or move the file away; blobs stay',
       )
     }
     await migrate(kysely)

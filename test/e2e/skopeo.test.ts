@@ -28,7 +28,9 @@ async function openSkopeo(house: House): Promise<Client> {
     await skopeo('copy', '--all', '--preserve-digests', `docker://${nameOf(wanted)}`, `dir:${place}`)
     return digestOf(await readFile(`${place}/manifest.json`))
   }
-  /** skopeo 1.9 would write the list of referrers anew, without their types: it is read, and what it names is copied. */
+  /**
+   * skopeo 1.9 would write the list of referrers anew, without their types: it is read, and what it names is copied.
+   */
   const copyReferrers = async (wanted: Wanted) => {
     const list = await skopeo('inspect', '--raw', `docker://${nameOf(wanted)}`)
     const { manifests }: { manifests: readonly { digest: string }[] } = JSON.parse(list)

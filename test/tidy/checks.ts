@@ -52,7 +52,9 @@ const TIMERS = new Set(['setTimeout', 'setInterval'])
 const OUTSIDE = new Set(['Date.now', 'Math.random', 'process.env', 'performance.now', 'AbortSignal.timeout'])
 const TIMER_MODULES = /^(?:node:)?timers(?:\/promises)?$/
 
-/** Rule 14: time, randomness and the environment are handed in from base/. A turn of the loop (setImmediate) is no time. */
+/**
+ * Rule 14: time, randomness and the environment are handed in from base/. A turn of the loop (setImmediate) is no time.
+ */
 export function outsideTouched(source: Source): string[] {
   const found: string[] = []
   walk(source.tree, (node, parent) => {
