@@ -6,8 +6,8 @@ import type { Rest } from './rest.ts'
 import type { Answer, Asking, Wire } from './wire.ts'
 
 /**
- * What an ask came to. `refused`: 401 or 403, after one fresh token, or the token server refuses; `isElsewhere` says that it
- * was where a redirect led that answered.
+ * What an ask came to. `refused`: 401 or 403, after one fresh token, or the token server refuses; `isElsewhere` says
+ * that it was where a redirect led that answered.
  */
 export type Reply =
   | { readonly at: 'answered'; readonly answer: Answer; readonly isPublic: boolean }

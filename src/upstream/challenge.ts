@@ -5,7 +5,7 @@ export type Challenge = {
   readonly token68?: string
 }
 
-// RFC 9110 §5.6.2 (token), §11.2 (token68, auth-param), §5.6.4 (quoted-string). Sticky, and no quantifier within another.
+// RFC 9110 §5.6.2 (token), §11.2 (token68, auth-param), §5.6.4 (quoted-string). No quantifier stands within another.
 const TOKEN = /[!#$%&'*+.^_`|~0-9A-Za-z-]+/y
 const TOKEN_68 = /[A-Za-z0-9._~+/-]+=*(?=[ \t]*(?:,|$))/y
 const EQUALS = /[ \t]*=[ \t]*/y

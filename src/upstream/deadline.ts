@@ -5,15 +5,19 @@ import { failureOf, slow } from './failure.ts'
 export async function within<T>(
   clock: Clock,
   ms: number,
-  signal: AbortSignal,
+  signal: AbortSignal | undefined,
   act: (signal: AbortSignal) => Promise<T>,
 ): Promise<T> {
-  const deadline = new AbortController()
-  const cancel = clock.after(ms, () => deadline.abort(slow('the upstream did not answer in time')))
+  const inner = new AbortController()
+  const stop = () => inner.abort(signal?.reason)
+  const cancel = clock.after(ms, () => inner.abort(slow('the upstream did not answer in time')))
+  signal?.addEventListener('abort', stop, { once: true })
+  if (signal?.aborted) stop()
   try {
-    return await act(AbortSignal.any([signal, deadline.signal]))
+    return await act(inner.signal)
   } finally {
     cancel()
+    signal?.removeEventListener('abort', stop)
   }
 }
 

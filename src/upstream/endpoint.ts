@@ -9,7 +9,7 @@ import { within } from './deadline.ts'
 import { wholeOf } from './encoding.ts'
 import { unusable } from './failure.ts'
 import { digestClaimedBy, isEncoded, lengthOf, linesOf, oneOf, sizeRefusedBy } from './headers.ts'
-import { exactly, partHeld, rangeHeaderOf, wholeHeld } from './range.ts'
+import { partHeld, rangeHeaderOf, wholeHeld } from './range.ts'
 import { Rest } from './rest.ts'
 import type { Absent, Asked, BlobHead, BlobTold, Denied, ListingTold, ManifestHead, ManifestTold } from './told.ts'
 import type { Asking } from './wire.ts'
@@ -82,14 +82,16 @@ export class Endpoint {
       if (reply.at === 'refused' || isUnheadable(reply)) return await this.#probeBlob(path, digest, within)
       const answered = answeredOf(reply)
       if (answered.at !== 'answered') return answered
-      return { ...factsOf(answered), sizeBytes: lengthOf(answered.answer.headers) }
+      const told: BlobHead = { ...factsOf(answered), sizeBytes: lengthOf(answered.answer.headers) }
+      if (told.sizeBytes !== undefined) return told
+      return await this.#probeBlob(path, digest, within).catch(() => told) // a size is more than was promised
     })
   }
 
   /**
    * Opens a blob at `asked`. `signal` ends the body too.
    *
-   * @throws {OciError} upstreamFailed, upstreamSlow, accountSpent; so do the pieces, which begin and end as told in told.ts
+   * @throws {OciError} upstreamFailed, upstreamSlow, accountSpent; so do the pieces (pieces.ts)
    */
   async openBlob(path: RepositoryPath, digest: Digest, asked: Asked, signal: AbortSignal): Promise<BlobTold> {
     const range = rangeHeaderOf(asked)
@@ -99,7 +101,7 @@ export class Endpoint {
     return await reading(answered, ({ status, headers, body }) => {
       if (isEncoded(headers)) throw unusable('encoding', 'the upstream encoded a blob though identity was asked for')
       const { start, bodyBytes, sizeBytes } = status === 200 ? wholeHeld(headers) : partHeld(headers, asked)
-      return { ...factsOf(answered), start, sizeBytes, pieces: exactly(body.pieces(), bodyBytes) }
+      return { ...factsOf(answered), start, sizeBytes, pieces: body.pieces(bodyBytes) }
     })
   }
 
@@ -181,8 +183,8 @@ const searchOf = (query: URLSearchParams): string => (query.size > 0 ? `?${query
 /**
  * An answer of a wanted status, or what its refusal means.
  *
- * @throws {OciError} upstreamFailed, `redirect` where a redirect led to a refusal (a signed URL that expired is no verdict
- * on us), else `status`
+ * @throws {OciError} upstreamFailed: `redirect` where one led to a refusal (a signed URL that expired is no verdict on
+ * us), else `status`
  */
 function answeredOf(
   reply: Reply,

@@ -38,7 +38,7 @@ export class Guard {
   }
 
   /**
-   * Judges a URL that an upstream named, before anything is sent: all that can be judged where a proxy does the dialling.
+   * Judges a URL that an upstream named, before anything is sent: where a proxy dials, it is all that can be judged.
    *
    * @throws {OciError} upstreamFailed, `address`
    */

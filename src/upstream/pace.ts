@@ -6,22 +6,18 @@ const WINDOW_BYTES_MIN = (WINDOW_MS / 1000) * KIB
 
 /** How patient we are with a body: of the time that we waited for it, never of what we took to use it. */
 export class Pace {
-  readonly #idleMs: number
+  /** How long it may be silent. */
+  readonly idleMs: number
   #waitedMs = 0
   #bytes = 0
   #isDripping = false
 
   constructor(idleMs: number) {
-    this.#idleMs = idleMs
+    this.idleMs = idleMs
   }
 
   get isDripping(): boolean {
     return this.#isDripping
-  }
-
-  /** How much longer to wait for the next byte, having waited `waitedMs` for it. */
-  patienceMs(waitedMs: number): number {
-    return this.#idleMs - waitedMs
   }
 
   /** Counts a wait and what came of it; each full window is judged. */

@@ -2,7 +2,7 @@ import { unusable } from './failure.ts'
 import { findContentRange, type Headers, lengthOf, oneOf } from './headers.ts'
 import type { Asked } from './told.ts'
 
-/** Which bytes of a blob a body holds: from `start`, `bodyBytes` of them if that was told, of `sizeBytes` if that was. */
+/** Which bytes of a blob a body holds: from `start`, `bodyBytes` of them, of `sizeBytes` in all, where told. */
 export type Held = {
   readonly start: number
   readonly bodyBytes: number | undefined
@@ -39,24 +39,6 @@ export function partHeld(headers: Headers, asked: Asked): Held {
   if (length !== undefined && length !== bodyBytes)
     throw wrong('the upstream sent a part of another length than it says')
   return { start: told.start, bodyBytes, sizeBytes: told.sizeBytes }
-}
-
-/**
- * The pieces of a body that must have `bodyBytes`, if that is known.
- *
- * @throws {OciError} upstreamFailed: `size`, before a byte of the surplus is given; `cut`
- */
-export async function* exactly(
-  pieces: AsyncIterable<Buffer>,
-  bodyBytes: number | undefined,
-): AsyncGenerator<Buffer, void, void> {
-  let leftBytes = bodyBytes ?? Number.POSITIVE_INFINITY
-  for await (const piece of pieces) {
-    if (piece.length > leftBytes) throw unusable('size', 'the upstream sent more than it said')
-    leftBytes -= piece.length
-    yield piece
-  }
-  if (bodyBytes !== undefined && leftBytes > 0) throw unusable('cut', 'the upstream sent less than it said')
 }
 
 const wrong = (message: string) => unusable('range', message)

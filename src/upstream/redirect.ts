@@ -8,7 +8,7 @@ const REDIRECTS: ReadonlySet<number> = new Set([301, 302, 303, 307, 308])
 
 export const isRedirect = (status: number): boolean => REDIRECTS.has(status)
 
-/** Where a redirect leads. @throws {OciError} upstreamFailed, `redirect`: nowhere, to no web address, or down from https */
+/** Where a redirect leads. @throws {OciError} upstreamFailed, `redirect`: nowhere, no web address, down from https */
 export function nextOf(from: URL, headers: Headers): URL {
   const location = oneOf(headers, 'location')
   const next = location === undefined || !URL.canParse(location, from.href) ? undefined : new URL(location, from)

@@ -81,7 +81,7 @@ export class Tokens {
   async #fetch(key: string, need: TokenNeed): Promise<Token | undefined> {
     this.#rest.check()
     const { clock } = this.#outside
-    return await within(clock, this.#totalMs, new AbortController().signal, async (signal) => {
+    return await within(clock, this.#totalMs, undefined, async (signal) => {
       const answer = await this.#ask(need, signal)
       if (answer.status === 200) {
         const told = readToken(await wholeOf(answer, ANSWER_BYTES_MAX))

@@ -1,10 +1,10 @@
 /*
  * upstream: one remote registry as the cache sees it.
  *
- * Promises: it dials only where it may; credentials go to the hosts that were named for them; nothing of a client's request
- * goes upstream; every wait ends; a 404 and a refusal are values, and all else that goes wrong is an OciError that names its
- * fault. It checks what can be checked without the bytes: a digest is for the cache to compare. Knows no disk.
- * Read next: endpoint.ts (what can be asked), asker.ts (challenges and redirects), wire.ts, receiver.ts and body.ts (bytes).
+ * Promises: it dials only where it may; credentials go to the hosts that were named for them; nothing of a client's
+ * request goes upstream; every wait ends; a 404 and a refusal are values, and all else that goes wrong is an OciError
+ * that names its fault. What can be checked without the bytes is checked; digests are for the cache. Knows no disk.
+ * Read next: endpoint.ts (what can be asked), asker.ts (challenges, redirects), wire.ts, pieces.ts (bytes).
  */
 import { readFileSync } from 'node:fs'
 import type { LookupFunction } from 'node:net'

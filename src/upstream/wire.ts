@@ -43,8 +43,8 @@ export class Wire {
   }
 
   /**
-   * Sends a request and waits for the answer's head. Where a used socket dies before a byte came (it was closed while the
-   * request was on its way), it is sent once more, at once, on a fresh one.
+   * Sends a request and waits for the answer's head. Where a used socket dies before a byte came (it was closed while
+   * the request was on its way), it is sent once more, at once, on a fresh one.
    *
    * @param signal ends the wait, and the body too
    * @throws {OciError} upstreamFailed, upstreamSlow

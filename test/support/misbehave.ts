@@ -38,7 +38,7 @@ export type Act = {
   readonly corruptAt?: number
   /** Content-Length is the true one plus this. */
   readonly lengthBy?: number
-  /** chunked; `close`: without length, ended by FIN; `http10`: as close, by HTTP/1.0, ended by RST when resetAfter says so. */
+  /** chunked; `close`: no length, ended by FIN; `http10`: the same by HTTP/1.0, RST where resetAfter is set. */
   readonly framing?: 'chunked' | 'close' | 'http10'
   /** To a Range: as if it were not there; another part; another total; no total; multipart; 416. */
   readonly range?: 'ignore' | 'shifted' | 'otherTotal' | 'unknownTotal' | 'multipart' | 'unsatisfiable'

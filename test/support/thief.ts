@@ -1,7 +1,7 @@
 import { createServer, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 
-/** A stranger's server that keeps all it is sent, and answers 200 to everything. Bind another address for another host. */
+/** A stranger's server that keeps all it is sent, and answers 200 to everything. */
 export class Thief implements AsyncDisposable {
   /** Each request as it came: line, headers, body. */
   readonly loot: string[] = []

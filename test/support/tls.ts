@@ -1,4 +1,4 @@
-/** A certificate of nobody's trust, for 127.0.0.1, localhost and registry.test: made for these tests, good for a century. */
+/** A certificate that nobody trusts, for 127.0.0.1, localhost and registry.test: for these tests, till 2120. */
 export const TEST_TLS = {
   key: `-----BEGIN PRIVATE KEY-----
 MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQgF+OHVDy42hssfspq

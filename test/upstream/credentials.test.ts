@@ -81,7 +81,7 @@ for (const [realm, from, realms, want, why] of [
   })
 }
 
-test('fault 72: nothing of ours goes along a redirect to another origin, on HEAD and GET, for blobs and manifests', async () => {
+test('fault 72: nothing of ours goes along a redirect to another origin, whatever was asked', async () => {
   await using thief = await startThief('x')
   for (const kind of ['basic', 'bearer'] as const) {
     await using fake = await startUpstream({ auth: { kind, users: { bot: SECRET } } })
@@ -95,7 +95,7 @@ test('fault 72: nothing of ours goes along a redirect to another origin, on HEAD
     await upstream.getManifest(path, latest, never)
     await upstream.headManifest(path, latest, never)
   }
-  expect(thief.loot.length).toBe(8)
+  expect(thief.loot.length).toBe(10) // a HEAD without a length is followed by a probe
   expectNothingStolen(thief.loot)
 })
 
@@ -111,7 +111,7 @@ test('fault 72: a redirect back home is a stranger’s wish: it gets no credenti
   expect(fake.headersSeen.at(-1)?.authorization).toBeUndefined()
 })
 
-test('a redirect on the same origin keeps the credentials, and one to a registry that challenges is met there', async () => {
+test('a redirect on the same origin keeps the credentials; a stranger that challenges is met anonymously', async () => {
   await using mirror = await startUpstream({ auth: { kind: 'bearer' } })
   await using fake = await startUpstream({ auth: { kind: 'basic', users: { bot: SECRET } } })
   const image = fake.addImage('library/a', 'latest')

@@ -129,7 +129,7 @@ test('a challenge without a scope is met with pull for the repository, and a wid
   ])
 })
 
-test('a refusal that lasts is denied after few requests: by the token server, by a second 401, without end', async () => {
+test('a refusal that lasts is denied after few requests: by the token server, by 401 after 401', async () => {
   await using refusing = await challenging({}, { accounts: [{ username: 'bot', password: 'wrong' }] })
   await using looping = await challenging()
   looping.fake.behave({

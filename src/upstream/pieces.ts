@@ -1,0 +1,95 @@
+import type { Clock } from '../base/clock.ts'
+import { KIB } from '../base/units.ts'
+import { failureOf, slow, unusable } from './failure.ts'
+import { Pace } from './pace.ts'
+import type { Receiver } from './receiver.ts'
+
+/** After the first piece, less than this is worth a short wait for more: small pieces cost a hash and a write each. */
+const GATHER_BYTES = 64 * KIB
+const GATHER_MS = 2
+
+const DONE = { done: true, value: undefined } as const
+
+/**
+ * A body as it is read: pieces of at most 1 MiB, each what has arrived when it is asked for, valid until the next is
+ * asked for. Leaving early destroys the socket, and so does not beginning for as long as upstream may be silent. The
+ * end is where the body ended: no proof that it is whole, unless `bodyBytes` is known.
+ *
+ * `next` throws OciError: upstreamSlow where it stalls or drips, which is counted only while a piece is waited for;
+ * upstreamFailed: `cut`; `size`, before a byte of a surplus is given.
+ */
+export class Pieces implements AsyncIterable<Buffer, void, void>, AsyncIterator<Buffer, void, void> {
+  readonly #receiver: Receiver
+  readonly #clock: Clock
+  readonly #pace: Pace
+  readonly #bodyBytes: number | undefined
+  readonly #cancelStart: () => void
+  #count = 0
+  #givenBytes = 0
+
+  constructor(receiver: Receiver, clock: Clock, idleMs: number, bodyBytes: number | undefined) {
+    this.#receiver = receiver
+    this.#clock = clock
+    this.#pace = new Pace(idleMs)
+    this.#bodyBytes = bodyBytes
+    this.#cancelStart = clock.after(idleMs, () => receiver.abort(new Error('nobody began to read the body')))
+  }
+
+  [Symbol.asyncIterator](): this {
+    return this
+  }
+
+  async next(): Promise<IteratorResult<Buffer, void>> {
+    this.#cancelStart()
+    try {
+      const piece = await this.#piece()
+      if (!piece) return DONE
+      this.#count++
+      return { done: false, value: piece }
+    } catch (error) {
+      this.#receiver.abort(new Error('the body was given up'))
+      throw error
+    }
+  }
+
+  async return(): Promise<IteratorResult<Buffer, void>> {
+    this.#cancelStart()
+    this.#receiver.abort(new Error('the body was left'))
+    return DONE
+  }
+
+  async #piece(): Promise<Buffer | undefined> {
+    const receiver = this.#receiver
+    await this.#arrival()
+    if (this.#count > 0) await this.#gathering()
+    const piece = receiver.take()
+    this.#givenBytes += piece.length
+    const expectedBytes = this.#bodyBytes ?? this.#givenBytes
+    if (this.#givenBytes > expectedBytes) throw unusable('size', 'the upstream sent more than it said')
+    if (this.#pace.isDripping) throw slow('the upstream sends too slowly')
+    if (piece.length > 0) return piece
+    if (!receiver.isOver) throw slow('the upstream stopped sending')
+    if (receiver.error !== undefined) throw failureOf(receiver.error, 'answered')
+    if (this.#givenBytes < expectedBytes) throw unusable('cut', 'the upstream sent less than it said')
+    return undefined
+  }
+
+  /** Waits for a byte or the end, no longer than upstream may stay silent. */
+  async #arrival(): Promise<void> {
+    const sinceMs = this.#clock.monotonicMs()
+    let waitedMs = 0
+    while (this.#receiver.arrivedBytes === 0 && !this.#receiver.isOver && waitedMs < this.#pace.idleMs) {
+      await this.#receiver.waitFor(1, this.#pace.idleMs - waitedMs, this.#clock)
+      waitedMs = this.#clock.monotonicMs() - sinceMs
+    }
+    this.#pace.note(waitedMs, this.#receiver.arrivedBytes)
+  }
+
+  async #gathering(): Promise<void> {
+    const receiver = this.#receiver
+    const before = receiver.arrivedBytes
+    if (before >= GATHER_BYTES || receiver.isOver) return
+    await receiver.waitFor(GATHER_BYTES, GATHER_MS, this.#clock)
+    this.#pace.note(GATHER_MS, receiver.arrivedBytes - before)
+  }
+}
