@@ -108,6 +108,6 @@ function configOf(host: string, origin: string, { tags = [], pin = [], account, 
 
 /** Waits for what happens behind an answer. */
 export async function until(isTrue: () => boolean): Promise<void> {
-  for (let turn = 0; turn < 2_000 && !isTrue(); turn++) await new Promise((resolve) => setTimeout(resolve, 2))
+  for (let turn = 0; turn < 10_000 && !isTrue(); turn++) await new Promise((resolve) => setTimeout(resolve, 2))
   if (!isTrue()) throw new Error('it did not come to pass')
 }

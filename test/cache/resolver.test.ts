@@ -106,7 +106,7 @@ test('an upstream that takes over 3 s is answered for, holds nobody for 5 s, and
   const { upstream, house, image, app } = await given()
   await get(house)
   house.clock.advance(EXPIRED_MS)
-  upstream.behave({ match: /HEAD/, times: 1, act: { delayMs: 300 } })
+  upstream.behave({ match: /HEAD/, times: 1, act: { delayMs: 1_000 } })
 
   const slow = get(house)
   await until(() => upstream.requests.at(-1)?.startsWith('HEAD') === true)
@@ -122,7 +122,7 @@ test('an upstream that takes over 3 s is answered for, holds nobody for 5 s, and
 
 test('fault 9: where nothing is known an answer comes within 20 s, and the ask goes on behind it', async () => {
   const { upstream, house } = await given()
-  upstream.behave({ match: /HEAD/, times: 1, act: { delayMs: 300 } })
+  upstream.behave({ match: /HEAD/, times: 1, act: { delayMs: 1_000 } })
 
   const slow = get(house).catch((error: unknown) => error)
   await until(() => upstream.requests.length > 0)
