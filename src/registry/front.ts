@@ -28,7 +28,8 @@ export const LIMITS = {
   headBytes: 64 * KIB, // a lazy puller's Range of 1,024 parts is 22 KiB
   headMs: 10_000,
   checkEveryMs: 5_000,
-  requestMs: 6 * 3_600_000, // of a push, the longest there is; a read has no body
+  requestMs: 60_000, // to come whole; a read has no body
+  pushMs: 6 * 3_600_000, // the same where a push may come
   idleMs: 125_000, // longer than any client's own: else its next request meets our close
   requestsPerSocket: 1000,
   drainMs: 30_000,
@@ -59,9 +60,9 @@ export class Front implements AsyncDisposable {
     this.#limits = { ...LIMITS, ...parts.limits }
     this.#around = { clock, log, onDone, isDraining: false }
     this.#writes = new Writes(parts, log)
-    this.server = serverOf(parts.tls, this.#limits)
+    this.server = serverOf(parts, this.#limits)
     this.fastify = fastifyOf({
-      clientErrorHandler: answerBroken,
+      clientErrorHandler: (error, socket) => this.#answerBroken(error, socket),
       rewriteUrl: (request) => this.#writes.pathOf(request as IncomingMessage),
       serverFactory: (handle) => {
         this.#handle = handle as RequestListener
@@ -116,6 +117,20 @@ export class Front implements AsyncDisposable {
     if (!(answering instanceof Promise)) this.#pass(exchange, answering)
   }
 
+  /**
+   * What is too slow or too large to become a request, or isn't HTTP. Nothing can be told where TLS never came about,
+   * nor in the midst of another answer's body.
+   */
+  #answerBroken(error: Error & { readonly code?: string }, socket: Socket): void {
+    const line = statusLineOf(error.code ?? '')
+    if (line === undefined || !socket.writable || this.#sockets.owes(socket)) {
+      socket.destroy()
+      return
+    }
+    socket.write(`HTTP/1.1 ${line}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`)
+    socket.destroySoon()
+  }
+
   #pass(exchange: Exchange, passing: Passing): void {
     const { request, response } = exchange
     if (request.headers.expect !== undefined) response.writeContinue()
@@ -130,11 +145,12 @@ export async function createFront(parts: FrontParts): Promise<Front> {
   return front
 }
 
-function serverOf(tls: FrontParts['tls'], limits: Limits): http.Server {
+function serverOf({ tls, targets }: FrontParts, limits: Limits): http.Server {
+  const isPushed = targets.length > 0
   const options = {
     maxHeaderSize: limits.headBytes,
     headersTimeout: limits.headMs,
-    requestTimeout: limits.requestMs,
+    requestTimeout: isPushed ? limits.pushMs : limits.requestMs,
     connectionsCheckingInterval: limits.checkEveryMs,
     keepAliveTimeout: limits.idleMs,
   }
@@ -170,13 +186,5 @@ const STATUS_LINE_OF: Record<string, string> = {
   ERR_HTTP_REQUEST_TIMEOUT: '408 Request Timeout',
 }
 
-/** What isn't HTTP, or is too slow or too large to become a request. */
-function answerBroken(error: Error & { readonly code?: string }, socket: Socket): void {
-  if (!socket.writable || error.code === 'ECONNRESET') {
-    socket.destroy()
-    return
-  }
-  const status = STATUS_LINE_OF[error.code ?? ''] ?? '400 Bad Request'
-  socket.write(`HTTP/1.1 ${status}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`)
-  socket.destroySoon()
-}
+const statusLineOf = (code: string): string | undefined =>
+  STATUS_LINE_OF[code] ?? (code.startsWith('HPE_') ? '400 Bad Request' : undefined)

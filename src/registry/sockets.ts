@@ -6,16 +6,15 @@ import type { Clock } from '../base/clock.ts'
 export class Sockets {
   readonly #server: Server
   readonly #clock: Clock
-  readonly #open = new Set<Socket>()
+  /** By peer: under TLS an accepted socket gives way to the one that speaks for it. */
+  readonly #open = new Map<string, Socket>()
   readonly #owed = new Map<ServerResponse, Socket>()
 
   constructor(server: Server, clock: Clock) {
     this.#server = server
     this.#clock = clock
-    server.on('connection', (socket: Socket) => {
-      this.#open.add(socket)
-      socket.once('close', () => this.#open.delete(socket))
-    })
+    server.on('connection', (socket: Socket) => this.#add(socket))
+    server.on('secureConnection', (socket: Socket) => this.#add(socket))
   }
 
   /** An answer takes time: its connection is left alone until it has ended. */
@@ -25,20 +24,26 @@ export class Sockets {
     response.once('close', () => this.#owed.delete(response))
   }
 
+  owes(socket: Socket): boolean {
+    return [...this.#owed.values()].includes(socket)
+  }
+
   /** Resolves when every connection has closed, by itself or at `waitMs`. */
   async drain(waitMs: number): Promise<void> {
     const closed = new Promise<void>((resolve) => this.#server.close(() => resolve()))
-    const owed = new Set([...this.#owed.values()].map(peerOf))
     for (const [response, socket] of this.#owed) response.once('close', () => socket.destroySoon())
-    const idle = [...this.#open].filter((socket) => !owed.has(peerOf(socket)))
-    for (const socket of idle) socket.destroySoon() // what it is writing still leaves
+    const owed = new Set(this.#owed.values())
+    for (const socket of this.#open.values()) if (!owed.has(socket)) socket.destroySoon() // what it writes still leaves
     const cancel = this.#clock.after(waitMs, () => {
-      for (const socket of this.#open) socket.destroy()
+      for (const socket of this.#open.values()) socket.destroy()
     })
     await closed
     cancel()
   }
-}
 
-/** Under TLS an answer's socket is not the one that was accepted; its peer is. */
-const peerOf = (socket: Socket): string => `${socket.remoteAddress} ${socket.remotePort}`
+  #add(socket: Socket): void {
+    const peer = `${socket.remoteAddress} ${socket.remotePort}`
+    this.#open.set(peer, socket)
+    socket.once('close', () => this.#open.delete(peer))
+  }
+}

@@ -204,6 +204,32 @@ test('what is thrown after the head has gone cuts the body, and never appends an
   expect(answer).toMatch(/12345$/)
 })
 
+test('rubbish that follows a request ends its answer short; nothing is written into the body', async () => {
+  let isCut = false
+  await using house = await startFront({
+    answerBlob: async (exchange) => {
+      exchange.start(200, ['Content-Length', '10'], HIT)
+      await exchange.write(Buffer.from('12345'))
+      await until(() => exchange.hasLeft)
+      isCut = !(await exchange.write(Buffer.from('67890')))
+    },
+  })
+  const socket = ask(house.port, BLOB)
+  let answer = ''
+  socket.on('data', (piece) => {
+    answer += piece.toString()
+  })
+  await until(() => answer.endsWith('12345'))
+
+  socket.write('rubbish\r\n\r\n')
+  await once(socket, 'close')
+  await until(() => house.done.length > 0)
+
+  expect(answer).toMatch(/12345$/)
+  await until(() => isCut)
+  expect(house.done).toMatchObject([{ outcome: 'left' }])
+})
+
 test('each request ends in exactly one line', async () => {
   await using house = await startFront({ shelf: shelfWith() })
 
