@@ -25,6 +25,8 @@ const TOUCH_EACH_MS = 3_600_000
 const UNTOLD_MAX = 10_000
 /** Rows a transaction: a thousand would stop the loop for 60 ms (M). */
 const SLICE = 50
+/** Slices that one walk may write: some 3 ms. */
+const TURNS_MAX = 4
 
 /** The fact that saves counting at the next start. */
 const TOTALS = 'totals'
@@ -168,18 +170,18 @@ export class Books {
 
   /**
    * Blobs by last use, the least recent first, from after `after`. Uses that only memory knows of are written first
-   * where they would change the order.
+   * where they would change the order; no more of them than the loop can spare, beyond which the order is nearly this.
    */
   leastRecentlyUsed(count: number, after?: Cursor): readonly Entry[] {
-    while (true) {
-      const rows = this.#oldest.all(after?.usedMs ?? -1, after?.digest ?? '', count)
-      const moved = rows.flatMap((row): [Digest, Cached][] => {
-        const digest = findDigest(row.digest)
-        const cached = digest && this.#cached.peek(digest)
-        return cached && cached.usedMs > row.used ? [[digest, cached]] : []
+    for (let turn = 0; ; turn += 1) {
+      const rows = this.#oldest.all(after?.usedMs ?? -1, after?.digest ?? '', count).flatMap(entryOf)
+      const moved = rows.flatMap(({ digest, usedMs }): [Digest, Cached][] => {
+        const cached = this.#cached.peek(digest)
+        return cached && cached.usedMs > usedMs ? [[digest, cached]] : []
       })
-      if (moved.length === 0) return rows.flatMap(entryOf)
-      this.#writeUses(moved.slice(0, SLICE)) // each turn moves rows behind all of these: it ends
+      if (moved.length === 0) return rows
+      if (turn === TURNS_MAX) return unlessAll(rows, new Map(moved))
+      this.#writeUses(moved.slice(0, SLICE))
     }
   }
 
@@ -283,6 +285,13 @@ export class Books {
     this.#lastUseMs = Math.max(this.#lastUseMs, Math.floor(nowMs))
     return this.#lastUseMs
   }
+}
+
+/** The rows that memory does not know better; were there none, all of them as memory knows them. */
+function unlessAll(rows: readonly Entry[], better: ReadonlyMap<Digest, Cached>): readonly Entry[] {
+  const right = rows.filter(({ digest }) => !better.has(digest))
+  if (right.length > 0) return right
+  return rows.toSorted((a, b) => (better.get(a.digest)?.usedMs ?? 0) - (better.get(b.digest)?.usedMs ?? 0))
 }
 
 function entryOf(row: Row): Entry[] {

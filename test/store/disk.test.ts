@@ -2,7 +2,8 @@ import { readdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import { hexOf } from '../../src/oci/digest.ts'
-import { contentOf, fill, newFolder, openDisk, readAll } from './support.ts'
+import { contentOf } from './content.ts'
+import { fill, newFolder, openDisk, readAll } from './support.ts'
 
 test('a committed spool is a blob under its own name, read back whole, and after a restart too', async () => {
   const folder = await newFolder()

@@ -4,8 +4,9 @@ import SqliteDatabase from 'better-sqlite3'
 import { expect, test } from 'vitest'
 import { silentLog } from '../../src/base/log.ts'
 import { openSqliteIndex } from '../../src/store/sqlite.ts'
+import { contentOf } from './content.ts'
 import { indexSuite, repositoryOf, tagOf } from './index-suite.ts'
-import { contentOf, newFolder } from './support.ts'
+import { newFolder } from './support.ts'
 
 indexSuite('sqlite', async () => openSqliteIndex(await newFolder(), silentLog))
 

@@ -2,11 +2,12 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { onTestFinished } from 'vitest'
-import { type Outside, systemOutside } from '../../src/base/clock.ts'
+import { type Clock, type Outside, systemOutside } from '../../src/base/clock.ts'
 import type { Cap } from '../../src/base/config.ts'
 import { silentLog } from '../../src/base/log.ts'
-import { type Digest, digestOf } from '../../src/oci/digest.ts'
+import type { Digest } from '../../src/oci/digest.ts'
 import { Disk } from '../../src/store/disk.ts'
+import type { Content } from './content.ts'
 
 /** A folder of its own for one test. */
 export async function newFolder(): Promise<string> {
@@ -28,19 +29,6 @@ export function openDisk(folder: string, options: Options = {}): Promise<Disk> {
   })
 }
 
-export type Content = { readonly digest: Digest; readonly bytes: Buffer }
-
-/** Bytes that no other seed gives. */
-export function contentOf(seed: number, sizeBytes: number): Content {
-  const bytes = Buffer.alloc(sizeBytes)
-  let state = (seed * 2654435761 + 1) >>> 0
-  for (let offset = 0; offset < sizeBytes; offset += 1) {
-    state = (Math.imul(state, 1664525) + 1013904223) >>> 0
-    bytes[offset] = state >>> 24
-  }
-  return { bytes, digest: digestOf(bytes) }
-}
-
 /** Brings a blob by a spool, as a fill does. */
 export async function fill(disk: Disk, { digest, bytes }: Content): Promise<void> {
   await using spool = await disk.openSpool(digest, bytes.length)
@@ -50,4 +38,44 @@ export async function fill(disk: Disk, { digest, bytes }: Content): Promise<void
 
 export async function readAll(disk: Disk, digest: Digest): Promise<Buffer | undefined> {
   return await disk.readWhole(digest, 1e9)
+}
+
+export type HeldClock = Clock & {
+  /** Lets time pass, and what is due happen. */
+  advance(ms: number): void
+  /** The wall clock alone is set. */
+  stepWall(ms: number): void
+}
+
+export function heldClock(startMs = 1_700_000_000_000): HeldClock {
+  let nowMs = 0
+  let wallAheadMs = startMs
+  let due: { atMs: number; act: () => void }[] = []
+  const after = (ms: number, act: () => void) => {
+    const timer = { atMs: nowMs + ms, act }
+    due.push(timer)
+    return () => {
+      due = due.filter((each) => each !== timer)
+    }
+  }
+  return {
+    wallMs: () => wallAheadMs + nowMs,
+    monotonicMs: () => nowMs,
+    sleep: (ms) => new Promise((resolve) => void after(ms, resolve)),
+    after,
+    advance(ms) {
+      const endMs = nowMs + ms
+      for (;;) {
+        const next = due.filter(({ atMs }) => atMs <= endMs).sort((a, b) => a.atMs - b.atMs)[0]
+        if (!next) break
+        due = due.filter((each) => each !== next)
+        nowMs = Math.max(nowMs, next.atMs)
+        next.act()
+      }
+      nowMs = endMs
+    },
+    stepWall(ms) {
+      wallAheadMs += ms
+    },
+  }
 }
