@@ -1,6 +1,7 @@
 import { monitorEventLoopDelay } from 'node:perf_hooks'
 
-const RESOLUTION_MS = 10
+/** Each is a timer: health is asked seldom, about seconds. */
+const RESOLUTION_MS = { scrapes: 20, health: 100 } as const
 const QUANTILES = [0.5, 0.99, 1] as const
 
 /**
@@ -8,19 +9,22 @@ const QUANTILES = [0.5, 0.99, 1] as const
  * from another, and each begins anew when read.
  */
 export class LoopLag {
-  readonly #forScrapes = started()
-  readonly #forHealth = started()
+  readonly #forScrapes = started(RESOLUTION_MS.scrapes)
+  readonly #forHealth = started(RESOLUTION_MS.health)
 
   /** Quantiles since the last call, in milliseconds beyond the sampling's own pace. */
   takeQuantilesMs(): readonly (readonly [quantile: string, ms: number])[] {
-    const found = QUANTILES.map((each) => [String(each), lagMs(this.#forScrapes.percentile(each * 100))] as const)
+    const found = QUANTILES.map((each) => {
+      const ms = lagMs(this.#forScrapes.percentile(each * 100), RESOLUTION_MS.scrapes)
+      return [String(each), ms] as const
+    })
     this.#forScrapes.reset()
     return found
   }
 
   /** The worst since the last call, in milliseconds. */
   takeMaxMs(): number {
-    const ms = lagMs(this.#forHealth.max)
+    const ms = lagMs(this.#forHealth.max, RESOLUTION_MS.health)
     this.#forHealth.reset()
     return ms
   }
@@ -31,14 +35,14 @@ export class LoopLag {
   }
 }
 
-function started(): ReturnType<typeof monitorEventLoopDelay> {
-  const histogram = monitorEventLoopDelay({ resolution: RESOLUTION_MS })
+function started(resolution: number): ReturnType<typeof monitorEventLoopDelay> {
+  const histogram = monitorEventLoopDelay({ resolution })
   histogram.enable()
   return histogram
 }
 
 /** An empty histogram reads a huge minimum and 0 or NaN else: no lag is known, so none is told. */
-function lagMs(nanoseconds: number): number {
-  const ms = nanoseconds / 1e6 - RESOLUTION_MS
+function lagMs(nanoseconds: number, resolutionMs: number): number {
+  const ms = nanoseconds / 1e6 - resolutionMs
   return Number.isFinite(ms) ? Math.max(0, ms) : 0
 }

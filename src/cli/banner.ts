@@ -23,7 +23,7 @@ export function banner(config: Config, facts: ServerFacts): string {
 
 function capText({ disk }: Config, { capBytes }: ServerFacts): string {
   const size = sizeText(capBytes)
-  return 'ofVolume' in disk.cap ? `${size} (${disk.cap.ofVolume * 100} % of the volume)` : size
+  return 'ofVolume' in disk.cap ? `${size} (${Number((disk.cap.ofVolume * 100).toFixed(1))} % of the volume)` : size
 }
 
 /** How a docker daemon reaches it: one on this machine, where no address says more. */

@@ -1,3 +1,4 @@
+import type { Clock } from '../base/clock.ts'
 import type { Log } from '../base/log.ts'
 
 type Signal = 'SIGTERM' | 'SIGINT'
@@ -11,24 +12,29 @@ export type ProcessLike = {
 /** What drains: closes to newcomers, lets clients end within its bound, and closes what it holds. */
 export type Drainable = { stop(): Promise<void> }
 
+/** Clients have 30 s to end; what is closed behind them takes moments. */
+const STOP_MS_MAX = 40_000
+
 /** Errors of sockets whose owner had gone: nothing of ours is broken by them. */
 const OF_SOCKETS = new Set(['ECONNRESET', 'EPIPE', 'ECONNREFUSED', 'ETIMEDOUT', 'ECONNABORTED', 'ERR_STREAM_DESTROYED'])
 
 /**
- * How the process ends. The first SIGTERM or SIGINT drains and ends with 0, the second ends at once: what is on disk is
- * right at any moment. A rejection that nobody owned cost one key, so it is told and the process goes on; any other
+ * How the process ends. The first SIGTERM or SIGINT drains and ends with 0, the second, or 40 s, ends at once: what is
+ * on disk is right at any moment. A rejection that nobody owned cost one key, so it is told and the process goes on; any other
  * error that nobody caught means that something here is not as it believes: it is told, and the process ends with 1,
  * for its supervisor to start it anew.
  */
 export class Lifetime {
   readonly #process: ProcessLike
   readonly #log: Log
+  readonly #clock: Clock
   #server: Drainable | undefined
   #isEnding = false
 
-  constructor(process: ProcessLike, log: Log) {
+  constructor(process: ProcessLike, log: Log, clock: Clock) {
     this.#process = process
     this.#log = log
+    this.#clock = clock
     for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => void this.#end(signal))
     process.on('unhandledRejection', (error) => log.error({ error }, 'a promise that nobody owned was rejected'))
     process.on('uncaughtException', (error) => this.#onUncaught(error))
@@ -46,6 +52,10 @@ export class Lifetime {
     }
     this.#isEnding = true
     this.#log.info({ signal }, 'draining')
+    this.#clock.after(STOP_MS_MAX, () => {
+      this.#log.error({}, 'what should have closed did not: ending at once')
+      this.#process.exit(1)
+    })
     const status = await this.#server.stop().then(
       () => 0,
       (error: unknown) => {

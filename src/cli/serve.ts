@@ -1,4 +1,5 @@
 import { Command, Option } from 'commander'
+import { systemOutside } from '../base/clock.ts'
 import { configKeys } from '../base/config-keys.ts'
 import { loadConfig } from '../base/config-load.ts'
 import { type Log, openLog } from '../base/log.ts'
@@ -32,7 +33,7 @@ async function serve(path: string | undefined, flags: ReadonlyMap<string, string
   const isPretty = config.log.format === 'pretty' || (config.log.format === 'auto' && process.stdout.isTTY === true)
   const log: Log = await openLog({ level: config.log.level, isPretty })
   for (const warning of warnings) log.warn({}, warning)
-  const lifetime = new Lifetime(process, log)
+  const lifetime = new Lifetime(process, log, systemOutside.clock)
   const server = await startServer(config, { log, isPretty })
   lifetime.own(server)
   // Beside JSON lines the words for a person go where no collector of lines reads.

@@ -1,5 +1,6 @@
 import { EventEmitter, once } from 'node:events'
 import { expect, test, vi } from 'vitest'
+import { type Clock, systemOutside } from '../../src/base/clock.ts'
 import { silentLog } from '../../src/base/log.ts'
 import { Lifetime } from '../../src/cli/lifetime.ts'
 
@@ -10,10 +11,12 @@ class ProcessByHand extends EventEmitter {
   }
 }
 
-function setUp(stop: () => Promise<void>) {
+const { clock } = systemOutside
+
+function setUp(stop: () => Promise<void>, clock: Clock = systemOutside.clock) {
   const process = new ProcessByHand()
   const log = { ...silentLog, error: vi.fn(), info: vi.fn() }
-  const lifetime = new Lifetime(process, log)
+  const lifetime = new Lifetime(process, log, clock)
   lifetime.own({ stop })
   return { process, log, lifetime }
 }
@@ -43,9 +46,26 @@ test('fault 85: the second signal ends the process at once', async () => {
   expect(stop).toHaveBeenCalledOnce()
 })
 
+test('fault 85: a stop that does not end is ended after 40 s', async () => {
+  const waits: { readonly ms: number; readonly act: () => void }[] = []
+  const after = (ms: number, act: () => void) => {
+    waits.push({ ms, act })
+    return () => undefined
+  }
+  const byHand = { wallMs: () => 0, monotonicMs: () => 0, sleep: () => Promise.resolve(), after }
+  const { process } = setUp(() => new Promise<void>(() => undefined), byHand)
+  const ended = once(process, 'ended')
+
+  process.emit('SIGTERM')
+  expect(waits.map(({ ms }) => ms)).toEqual([40_000])
+  waits[0]?.act()
+
+  expect(await ended).toEqual([1])
+})
+
 test('a signal before anything is served ends the process', async () => {
   const process = new ProcessByHand()
-  new Lifetime(process, silentLog)
+  new Lifetime(process, silentLog, clock)
   const ended = once(process, 'ended')
 
   process.emit('SIGTERM')
