@@ -23,7 +23,7 @@ export type FrontParts = RouteParts &
     readonly limits?: Partial<Limits>
   }
 
-/** What a connection may take (faults 24, 25; the table of limits in the documentation). */
+/** What a connection may take (faults 24, 25, 66). */
 export const LIMITS = {
   headBytes: 64 * KIB, // a lazy puller's Range of 1,024 parts is 22 KiB
   headMs: 10_000,
