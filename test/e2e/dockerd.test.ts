@@ -23,3 +23,21 @@ for (const [engine, store] of [
     open: (house) => openDockerd(house, { engine, way: 'prefix' }),
   })
 }
+
+describeClient({
+  name: 'dockerd current, by registry-mirrors with a path',
+  upstreams: ['docker.io'],
+  platforms: 'one by one',
+  takesArtifacts: false,
+  bytesRatioMax: 1.01,
+  open: (house) => openDockerd(house, { engine: 'current', way: 'mirror with a path' }),
+})
+
+describeClient({
+  name: 'dockerd current, by hosts.toml',
+  upstreams: ['registry.example', 'docker.io'],
+  platforms: 'one by one',
+  takesArtifacts: false,
+  bytesRatioMax: 1.01,
+  open: (house) => openDockerd(house, { engine: 'current', way: 'hosts.toml' }),
+})

@@ -1,4 +1,4 @@
-import { writeFile } from 'node:fs/promises'
+import { mkdir, writeFile } from 'node:fs/promises'
 import { type Client, nameOf, prefixedNameOf, type Wanted } from './client.ts'
 import { clientEnv, run } from './command.ts'
 import { CURRENT_PATH, startContainerd } from './containerd.ts'
@@ -10,20 +10,19 @@ import { debianTool, goTool } from './tools.ts'
 export type DockerdOptions = {
   /** Debian's, with overlay2; or a current one, with containerd's image store. */
   readonly engine: '20.10' | 'current'
-  /** How it is led to Millpond: by `registry-mirrors`, or by the name that is pulled. */
-  readonly way: 'mirror' | 'prefix'
+  readonly way: Way
 }
+
+/** How it is led to Millpond: by `registry-mirrors`, the same with a path, hosts.toml, or the name that is pulled. */
+type Way = 'mirror' | 'mirror with a path' | 'hosts.toml' | 'prefix'
 
 /** A dockerd of its own below a folder of its own, asked by Debian's docker. */
 export async function openDockerd(house: House, { engine, way }: DockerdOptions): Promise<Client> {
   await using opening = new AsyncDisposableStack()
   const folder = opening.use(await Folder.open())
-  const mirrors = way === 'mirror' ? [house.millpond.url] : []
-  // The runc that is built here knows no seccomp, which its build leaves out by default.
-  const profile = engine === 'current' ? { 'seccomp-profile': 'unconfined' } : {}
-  await writeFile(folder.join('daemon.json'), JSON.stringify({ 'registry-mirrors': mirrors, ...profile }))
-  const docker = await (engine === '20.10' ? startOld : startCurrent)(opening, folder)
-  const name = (wanted: Wanted) => (way === 'mirror' ? nameOf(wanted) : prefixedNameOf(wanted, house))
+  const etc = await writeSettings(folder, house, { engine, way })
+  const docker = await (engine === '20.10' ? startOld : startCurrent)(opening, folder, etc)
+  const name = (wanted: Wanted) => (way === 'prefix' ? prefixedNameOf(wanted, house) : nameOf(wanted))
   const opened = opening.move()
   return {
     async pull(wanted) {
@@ -31,12 +30,32 @@ export async function openDockerd(house: House, { engine, way }: DockerdOptions)
       // RepoDigests won't do: 20.10 leaves it empty for the second platform of one index.
       return (await docker('pull', ...platform, name(wanted))).match(/(?<=^Digest: )sha256:[0-9a-f]{64}/gm) ?? []
     },
-    run: (wanted) => docker('run', '--rm', '--network', 'none', '--pull', 'never', name(wanted)),
+    // In a namespace of its own it can't show a container's files to containerd.
+    ...(way !== 'hosts.toml' && { run: (wanted: Wanted) => runOf(docker, name(wanted)) }),
     [Symbol.asyncDispose]: () => opened.disposeAsync(),
   }
 }
 
 type Docker = (...args: string[]) => Promise<string>
+
+const runOf = (docker: Docker, name: string) => docker('run', '--rm', '--network', 'none', '--pull', 'never', name)
+
+type Etc = string | undefined
+
+/** Gives the folder that is to stand for /etc/docker, if one is. */
+async function writeSettings(folder: Folder, house: House, { engine, way }: DockerdOptions): Promise<Etc> {
+  const { url } = house.millpond
+  const mirrors = { mirror: [url], 'mirror with a path': [`${url}/docker.io`], 'hosts.toml': [], prefix: [] }[way]
+  // The runc that is built here knows no seccomp, which its build leaves out by default.
+  const profile = engine === 'current' ? { 'seccomp-profile': 'unconfined' } : {}
+  await writeFile(folder.join('daemon.json'), JSON.stringify({ 'registry-mirrors': mirrors, ...profile }))
+  for (const upstream of way === 'hosts.toml' ? Object.keys(house.fronts) : []) {
+    await mkdir(folder.join('etc', 'certs.d', upstream), { recursive: true })
+    const hosts = `[host."${url}"]\n  capabilities = ["pull", "resolve"]\n`
+    await writeFile(folder.join('etc', 'certs.d', upstream, 'hosts.toml'), hosts)
+  }
+  return way === 'hosts.toml' ? folder.join('etc') : undefined
+}
 
 async function startOld(opening: AsyncDisposableStack, folder: Folder): Promise<Docker> {
   const docker = dockerOf(folder)
@@ -52,14 +71,15 @@ async function startOld(opening: AsyncDisposableStack, folder: Folder): Promise<
   return docker
 }
 
-async function startCurrent(opening: AsyncDisposableStack, folder: Folder): Promise<Docker> {
+/** Its hosts.toml files are below /etc/docker alone: it gets one of its own there, in a mount namespace of its own. */
+async function startCurrent(opening: AsyncDisposableStack, folder: Folder, etc: Etc): Promise<Docker> {
   const docker = dockerOf(folder)
   const containerd = opening.use(await startContainerd({ version: '2.4', folder }))
   const store = ['--containerd', containerd.socket, '--storage-driver', 'overlayfs']
   opening.use(
     await Daemon.start({
-      command: goTool('dockerd'),
-      args: [...placesOf(folder), ...store],
+      command: debianTool('env'),
+      args: [...(etc === undefined ? [] : withEtc(etc)), goTool('dockerd'), ...placesOf(folder), ...store],
       logFile: folder.join('dockerd.log'),
       cwd: folder.path,
       // Debian's docker is of 2020: a current daemon answers it only where it is told to.
@@ -68,6 +88,11 @@ async function startCurrent(opening: AsyncDisposableStack, folder: Folder): Prom
     }),
   )
   return docker
+}
+
+function withEtc(etc: string): readonly string[] {
+  const script = 'mkdir -p /etc/docker && mount --bind "$0" /etc/docker && exec "$@"'
+  return [debianTool('unshare'), '--mount', 'sh', '-c', script, etc]
 }
 
 /** No network of its own, no rule in the machine's firewall. */
