@@ -5,7 +5,7 @@ import { Pace } from './pace.ts'
 import type { Receiver } from './receiver.ts'
 
 /** After the first piece, less than this is worth a short wait for more: small pieces cost a hash and a write each. */
-const GATHER_BYTES = 64 * KIB
+const GATHER_BYTES = 256 * KIB
 const GATHER_MS = 2
 
 const DONE = { done: true, value: undefined } as const

@@ -49,6 +49,21 @@ for (const [act, fault] of [
   })
 }
 
+test('fault 1: a blob that is cut at every 64 KiB comes whole by resuming, each byte sent once', async () => {
+  await using house = await misbehaving({ cutAfter: 64 * 1024 }, 1_000)
+  const pieces: Buffer[] = []
+  let offset = 0
+  let opens = 0
+  while (offset < bytes.length && opens++ < 100) {
+    const { came } = await received(await openBlob(house.upstream, house.digest, offset))
+    pieces.push(came)
+    offset += came.length
+  }
+
+  expect(Buffer.concat(pieces).equals(bytes)).toBe(true)
+  expect(house.fake.bodyBytesSent).toBe(bytes.length)
+})
+
 for (const framing of ['chunked', 'close', 'http10'] as const) {
   test(`fault 2: a body without a length (${framing}) tells none, however it ends`, async () => {
     await using house = await misbehaving({ framing, ...(framing === 'http10' && { resetAfter: 1000 }) })

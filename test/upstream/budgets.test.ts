@@ -1,33 +1,14 @@
-import type { AddressInfo } from 'node:net'
-import { createServer, type Server, type Socket } from 'node:net'
 import { expect, test } from 'vitest'
 import { retryAfterMsOf } from '../../src/upstream/rest.ts'
 import { seededBytes } from '../support/images.ts'
 import type { Act } from '../support/misbehave.ts'
 import { startProxy } from '../support/proxy.ts'
+import { rawServer } from '../support/raw-server.ts'
 import { startUpstream } from '../support/upstream.ts'
 import { bytesOf, faultOf, hurried, latest, never, openBlob, path, upstreamAt } from './support.ts'
 
 const MIB = 1024 * 1024
 const timeouts = { connect: '300ms', headers: '300ms', idle: '300ms' }
-
-/** A server by hand, for what no HTTP server would do. */
-async function rawServer(onSocket: (socket: Socket, count: number) => void) {
-  const sockets = new Set<Socket>()
-  let count = 0
-  const server: Server = createServer((socket) => {
-    sockets.add(socket)
-    socket.on('error', () => {}) // the other side may reset whenever it likes
-    onSocket(socket, ++count)
-  })
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
-  const { port } = server.address() as AddressInfo
-  const dispose = async () => {
-    for (const socket of sockets) socket.destroy()
-    await new Promise((resolve) => server.close(resolve))
-  }
-  return { port, accepted: () => count, [Symbol.asyncDispose]: dispose }
-}
 
 test('fault 9: a TLS handshake that hangs ends as a slow connect', async () => {
   await using silent = await rawServer(() => undefined)
