@@ -95,8 +95,11 @@ export class Exchange {
     return this.response.destroyed || this.#socket.destroyed
   }
 
-  /** A whole answer. To a HEAD the same head goes without the body; `head` holds its Content-Length. */
-  send(status: number, head: Head, body: Buffer | undefined, facts: CacheFacts): void {
+  /**
+   * A whole answer. To a HEAD the same head goes without the body; `head` holds its Content-Length. A body as text has
+   * a character for each byte (latin1): it leaves in one string with the head, which costs less than two pieces.
+   */
+  send(status: number, head: Head, body: Buffer | string | undefined, facts: CacheFacts): void {
     if (this.hasLeft) {
       this.#end('left', CLIENT_CLOSED_STATUS)
       return
@@ -106,7 +109,7 @@ export class Exchange {
       this.response.end()
     } else {
       this.#bytes = body.length
-      this.response.end(body)
+      this.response.end(body, 'latin1')
     }
     this.#end(outcomeOf(status, facts), status)
   }

@@ -1,4 +1,5 @@
 import { OciError } from '../base/errors.ts'
+import { KIB } from '../base/units.ts'
 import type { CacheFacts } from '../cache/facts.ts'
 import type { ManifestFound, Manifests } from '../cache/manifests.ts'
 import type { Digest } from '../oci/digest.ts'
@@ -11,6 +12,11 @@ import { etagOf, isMatch } from './range.ts'
 
 /** What this room asks of the cache about manifests. */
 export type ManifestSource = Pick<Manifests, 'find' | 'get' | 'head'>
+
+/** A body as text costs its bytes once more in memory. */
+const TEXT_BYTES_MAX = 16 * KIB
+
+type Prepared = { readonly head: Head; readonly body: Buffer | string }
 
 type Named = { readonly repository: Repository; readonly reference: Reference }
 
@@ -31,8 +37,8 @@ const SINGLE: ReadonlySet<string> = new Set([
  */
 export class ManifestAnswers {
   readonly #manifests: ManifestSource
-  /** Heads are made once for each manifest in memory; its bytes are what memory holds. */
-  readonly #heads = new WeakMap<Buffer, Head>()
+  /** Made once for each manifest in memory; its bytes are what memory holds. */
+  readonly #prepared = new WeakMap<Buffer, Prepared>()
 
   constructor(manifests: ManifestSource) {
     this.#manifests = manifests
@@ -72,21 +78,29 @@ export class ManifestAnswers {
   }
 
   #send(exchange: Exchange, named: Named, found: ManifestFound): void {
-    send(exchange, named, found, this.#headOf(found), found.bytes)
+    const { head, body } = this.#preparedOf(found)
+    send(exchange, named, found, head, body)
   }
 
-  #headOf({ digest, mediaType, bytes }: ManifestFound): Head {
-    const known = this.#heads.get(bytes)
+  #preparedOf({ digest, mediaType, bytes }: ManifestFound): Prepared {
+    const known = this.#prepared.get(bytes)
     if (known) return known
     const head = headOf({ digest, mediaType, sizeBytes: bytes.length })
-    this.#heads.set(bytes, head)
-    return head
+    const prepared = { head, body: bytes.length <= TEXT_BYTES_MAX ? bytes.toString('latin1') : bytes }
+    this.#prepared.set(bytes, prepared)
+    return prepared
   }
 }
 
 type Sent = { readonly digest: Digest; readonly facts: CacheFacts }
 
-function send(exchange: Exchange, { reference }: Named, found: Sent, head: Head, bytes: Buffer | undefined): void {
+function send(
+  exchange: Exchange,
+  { reference }: Named,
+  found: Sent,
+  head: Head,
+  bytes: Prepared['body'] | undefined,
+): void {
   exchange.digest = found.digest
   const unless = exchange.request.headers['if-none-match']
   if (unless !== undefined && isMatch(unless, etagOf(found.digest))) {
