@@ -20,9 +20,9 @@ const OF_SOCKETS = new Set(['ECONNRESET', 'EPIPE', 'ECONNREFUSED', 'ETIMEDOUT', 
 
 /**
  * How the process ends. The first SIGTERM or SIGINT drains and ends with 0, the second, or 40 s, ends at once: what is
- * on disk is right at any moment. A rejection that nobody owned cost one key, so it is told and the process goes on; any other
- * error that nobody caught means that something here is not as it believes: it is told, and the process ends with 1,
- * for its supervisor to start it anew.
+ * on disk is right at any moment. A rejection that nobody owned cost one key, so it is told and the process goes on;
+ * any other error that nobody caught means that something here is not as it believes: it is told, and the process ends
+ * with 1, for its supervisor to start it anew.
  */
 export class Lifetime {
   readonly #process: ProcessLike
