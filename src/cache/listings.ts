@@ -4,7 +4,7 @@ import { OciError } from '../base/errors.ts'
 import type { Log } from '../base/log.ts'
 import type { Digest } from '../oci/digest.ts'
 import { essenceOf, MEDIA_TYPE } from '../oci/media-types.ts'
-import type { Repository } from '../oci/names.ts'
+import type { Repository, Tag } from '../oci/names.ts'
 import type { Index, Listing, ManifestFacts } from '../store/index.ts'
 import type { ListingTold } from '../upstream/told.ts'
 import { type Asks, askable, isOutage, type UpstreamOf } from './asks.ts'
@@ -12,6 +12,7 @@ import type { CacheFacts } from './facts.ts'
 import { ABSENT_MS, DENIED_MS, keyOf, manifestDenied, manifestUnknown, Negatives } from './negatives.ts'
 import { carried, findCarried, findTags, localPageOf, mergedOf, nextQueryOf, type Page, pageOf } from './pages.ts'
 import { type Ask, SharedAsks } from './shared-asks.ts'
+import { referrersTagOf } from './signature-tags.ts'
 
 /** Tags are asked for each time: whoever lists them wants to see what was pushed just now. */
 const TAGS_FRESH_MS = 0
@@ -19,6 +20,8 @@ const TAGS_FRESH_MS = 0
 const REFERRERS_FRESH_MS = 10_000
 const PATIENCE_MS = 3_000
 const ANSWER_MS_MAX = 19_000
+/** Shorter than the fallback tag's absence: clients ask for that next, and upstream may be out by then. */
+const NO_REFERRERS_MS = 8_000
 /** Pages of referrers that are gathered. */
 const PAGES_MAX = 20
 const REFUSED_MAX = 10_000
@@ -34,7 +37,10 @@ export type ListingFound = {
 
 type Parts = {
   readonly upstreamOf: UpstreamOf
-  readonly index: Pick<Index, 'findListing' | 'putListing' | 'forgetListings' | 'tagsOf' | 'referrersOf'>
+  readonly index: Pick<
+    Index,
+    'findListing' | 'putListing' | 'forgetListings' | 'tagsOf' | 'referrersOf' | 'findResolution'
+  >
   readonly outside: Outside
   readonly log: Log
 }
@@ -45,10 +51,19 @@ type Wanted = {
   readonly key: string
   readonly freshMs: number
   readonly ask: (signal: AbortSignal) => Promise<ListingTold>
-  readonly judge: (told: Told) => Omit<Listing, 'confirmedMs'>
-  readonly local: () => Promise<Omit<ListingFound, 'facts'> | undefined>
+  /** Undefined for what is no such list: then there is none. */
+  readonly judge: (told: Told) => Omit<Listing, 'confirmedMs'> | undefined
+  /** `isAbsent`: upstream's last word was that there is no such list. */
+  readonly local: (isAbsent: boolean) => Promise<Omit<ListingFound, 'facts'> | undefined>
   readonly absent: () => OciError
+  readonly absentMs: number
+  /** Whether that word is kept for an outage, or makes all that is kept of the repository untrue. */
+  readonly keepsAbsence: boolean
 }
+
+/** How the index keeps upstream's word that there is no such list. */
+const ABSENCE = { bytes: Buffer.alloc(0), contentType: '', link: undefined, filters: undefined } as const
+const isAbsence = ({ contentType }: Listing): boolean => contentType === ABSENCE.contentType
 
 /** Tags and referrers: upstream's answer as it came, and while upstream is out what is remembered or known of them. */
 export class Listings implements AsyncDisposable {
@@ -74,6 +89,8 @@ export class Listings implements AsyncDisposable {
       judge: (told) => judgeTags(told, page, repository),
       local: () => this.#knownTags(repository, page),
       absent: () => new OciError('nameUnknown', 'the upstream has no such repository'),
+      absentMs: ABSENT_MS,
+      keepsAbsence: false,
     }
     return await this.#listed(repository, wanted, signal)
   }
@@ -91,8 +108,10 @@ export class Listings implements AsyncDisposable {
       freshMs: REFERRERS_FRESH_MS,
       ask: (asking) => askReferrers(upstream, repository, digest, query, asking),
       judge: judgeReferrers,
-      local: () => this.#knownReferrers(repository, digest, query.artifactType),
+      local: (isAbsent) => this.#knownReferrers(repository, digest, query.artifactType, isAbsent),
       absent: manifestUnknown,
+      absentMs: NO_REFERRERS_MS,
+      keepsAbsence: true,
     }
     return await this.#listed(repository, wanted, signal)
   }
@@ -111,7 +130,8 @@ export class Listings implements AsyncDisposable {
 
   async #listed(repository: Repository, wanted: Wanted, signal: AbortSignal): Promise<ListingFound> {
     this.#negatives.check(keyOf(repository, wanted.key))
-    const stored = await this.#find(repository, wanted.key)
+    const known = await this.#find(repository, wanted.key)
+    const stored = known && !isAbsence(known) ? known : undefined
     const ageMs = stored ? this.#parts.outside.clock.wallMs() - stored.confirmedMs : 0
     if (stored && ageMs >= 0 && ageMs < wanted.freshMs) {
       return foundOf(stored, { hit: true, ttlS: Math.floor((wanted.freshMs - ageMs) / 1000) })
@@ -121,7 +141,7 @@ export class Listings implements AsyncDisposable {
       const end = await this.#asks.join(
         keyOf(repository, wanted.key),
         start,
-        stored ? PATIENCE_MS : ANSWER_MS_MAX,
+        known ? PATIENCE_MS : ANSWER_MS_MAX,
         signal,
       )
       if (!end) throw new OciError('upstreamSlow', 'the upstream takes too long to answer', { fault: 'slow' })
@@ -132,26 +152,35 @@ export class Listings implements AsyncDisposable {
       if (!isOutage(error) || this.#refused.has(keyOf(repository, ''))) throw error
       const status = error.reason === 'accountSpent' && { fwdStatus: 429 }
       if (stored) return foundOf(stored, { hit: false, fwd: 'stale', ...status })
-      const local = await wanted.local()
-      if (!local) throw error
+      const local = await wanted.local(known !== undefined)
+      if (!local) throw known ? wanted.absent() : error
       return { ...local, facts: { hit: false, fwd: 'stale', ...status, detail: 'local' } }
     }
   }
 
   async #ask(repository: Repository, wanted: Wanted, ask: Ask): Promise<Listing> {
     const told = await wanted.ask(ask.signal)
-    const key = keyOf(repository, wanted.key)
-    if (told.at === 'found') {
-      const listing = { ...wanted.judge(told), confirmedMs: this.#parts.outside.clock.wallMs() }
+    const judged = told.at === 'found' ? wanted.judge(told) : undefined
+    if (judged) {
+      const listing = { ...judged, confirmedMs: this.#parts.outside.clock.wallMs() }
       this.#refused.delete(keyOf(repository, ''))
       if (ask.isCurrent()) await this.#tried(this.#parts.index.putListing(repository, wanted.key, listing))
       return listing
     }
-    if (ask.isCurrent()) await this.#tried(this.#parts.index.forgetListings(repository))
-    if (told.at === 'denied') this.#refused.set(keyOf(repository, ''), true)
-    const error = told.at === 'denied' ? manifestDenied() : wanted.absent()
-    if (ask.isCurrent()) this.#negatives.remember(key, error, told.at === 'denied' ? DENIED_MS : ABSENT_MS)
+    const isDenied = told.at === 'denied'
+    const error = isDenied ? manifestDenied() : wanted.absent()
+    if (isDenied) this.#refused.set(keyOf(repository, ''), true)
+    if (ask.isCurrent()) {
+      await this.#tried(isDenied ? this.#parts.index.forgetListings(repository) : this.#absent(repository, wanted))
+      this.#negatives.remember(keyOf(repository, wanted.key), error, isDenied ? DENIED_MS : wanted.absentMs)
+    }
     throw error
+  }
+
+  async #absent(repository: Repository, { key, keepsAbsence }: Wanted): Promise<void> {
+    if (!keepsAbsence) return await this.#parts.index.forgetListings(repository)
+    const confirmedMs = this.#parts.outside.clock.wallMs()
+    await this.#parts.index.putListing(repository, key, { ...ABSENCE, confirmedMs })
   }
 
   async #knownTags(repository: Repository, page: Page) {
@@ -161,9 +190,12 @@ export class Listings implements AsyncDisposable {
     return { bytes: tagsBytes(repository, tags), contentType: 'application/json', ...(next && { link: next }) }
   }
 
-  async #knownReferrers(repository: Repository, digest: Digest, artifactType: string | undefined) {
+  /** Undefined where upstream's failure, or the fallback tag, says more. */
+  async #knownReferrers(repository: Repository, digest: Digest, artifactType: string | undefined, isAbsent: boolean) {
+    if (isAbsent && (await this.#knowsTag(repository, referrersTagOf(digest)))) return undefined
     const known = (await this.#tried(this.#parts.index.referrersOf(repository, digest))) ?? []
-    if (known.length === 0) return undefined // not to know of any is not to know that there are none
+    // not to know of any is not to know that there are none: that, upstream must have said
+    if (known.length === 0 && !isAbsent) return undefined
     const asked = known.filter((each) => artifactType === undefined || each.artifactType === artifactType)
     const document = { schemaVersion: 2, mediaType: MEDIA_TYPE.ociIndex, manifests: asked.map(descriptorOf) }
     return {
@@ -171,6 +203,11 @@ export class Listings implements AsyncDisposable {
       contentType: MEDIA_TYPE.ociIndex,
       ...(artifactType !== undefined && { filters: 'artifactType' }),
     }
+  }
+
+  async #knowsTag(repository: Repository, tag: Tag): Promise<boolean> {
+    const known = await this.#tried(this.#parts.index.findResolution(repository, tag))
+    return known !== undefined && known.goneMs === undefined
   }
 
   async #find(repository: Repository, key: string): Promise<Listing | undefined> {
@@ -207,8 +244,8 @@ function judgeTags({ bytes, link, filters }: Told, page: Page, repository: Repos
 }
 
 /** Anything but an index is the answer of a registry without the API: clients take the fallback tag at a 404. */
-function judgeReferrers({ bytes, contentType, link, filters }: Told): Omit<Listing, 'confirmedMs'> {
-  if (essenceOf(contentType ?? '') !== MEDIA_TYPE.ociIndex) throw manifestUnknown()
+function judgeReferrers({ bytes, contentType, link, filters }: Told): Omit<Listing, 'confirmedMs'> | undefined {
+  if (essenceOf(contentType ?? '') !== MEDIA_TYPE.ociIndex) return undefined
   return { bytes, contentType: MEDIA_TYPE.ociIndex, link, filters }
 }
 

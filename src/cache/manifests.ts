@@ -224,10 +224,22 @@ export class Manifests implements AsyncDisposable {
     const held = (await this.#parts.links.mayShow(repository, digest)) ? await this.#store.find(digest) : undefined
     if (held && !held.isReadable) throw notAManifest()
     if (held) return headOf(this.#used(held, facts), facts)
-    if (told) return { digest, ...told, facts }
+    if (told) {
+      if (!facts.hit && !failure) this.#proveBehind(repository, digest)
+      return { digest, ...told, facts }
+    }
     if (failure && failure.reason !== 'upstreamSlow') throw copyOf(failure)
     // upstream's HEAD told too little, or it was told to another process
     return await this.#headByDigest(repository, digest, signal)
+  }
+
+  /** Held for another repository, and told to be in this one: linked behind, so that an outage takes it from nobody. */
+  #proveBehind(repository: Repository, digest: Digest): void {
+    if (!this.#store.has(digest)) return
+    const ended = this.#proof.ask(repository, digest, this.#closing.signal)
+    void ended.catch((error: unknown) => {
+      this.#parts.log.debug({ err: error, upstream: repository.host, digest }, 'a held manifest could not be proved')
+    })
   }
 
   async #headByDigest(repository: Repository, digest: Digest, signal: AbortSignal): Promise<ManifestHeadFound> {

@@ -1,5 +1,5 @@
 import { type Digest, findDigest } from '../oci/digest.ts'
-import type { Tag } from '../oci/names.ts'
+import { parseTag, type Tag } from '../oci/names.ts'
 
 const OF_DIGEST = /^(sha256|sha512)-([0-9a-f]+)(?:\.(?:sig|att|sbom))?$/
 const BY_SUFFIX = /\.(?:sig|att|sbom)$/
@@ -11,4 +11,10 @@ export const isSignatureTag = (tag: Tag): boolean => OF_DIGEST.test(tag) || BY_S
 export function subjectOf(tag: Tag): Digest | undefined {
   const [, algorithm, hex] = OF_DIGEST.exec(tag) ?? []
   return findDigest(`${algorithm}:${hex}`)
+}
+
+/** Lists the referrers of a digest where there is no API for them (distribution-spec, "Referrers Tag Schema"). */
+export function referrersTagOf(digest: Digest): Tag {
+  const [algorithm = '', encoded = ''] = digest.split(':')
+  return parseTag(`${algorithm.slice(0, 32)}-${encoded.slice(0, 64)}`)
 }

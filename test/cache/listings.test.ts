@@ -207,3 +207,34 @@ test('while upstream is out, referrers are made up of the manifests that are kno
   expect(digestsIn(some)).toEqual([signature])
   expect(some).toMatchObject({ contentType: MEDIA_TYPE.ociIndex, filters: 'artifactType' })
 })
+
+test('an upstream that said it has no list of referrers is taken at its word while it is out', async () => {
+  const { upstream, house, app, image } = await given()
+  upstream.behave({ match: /referrers/, act: { status: 404, body: '' } })
+  await caught(house.listings.referrers(app, image.digest, {}, NEVER))
+  await house.listings.tags(app, {}, NEVER)
+  house.clock.advance(60_000)
+  await upstream.stop()
+
+  const found = await house.listings.referrers(app, image.digest, {}, NEVER)
+  const tags = await house.listings.tags(app, {}, NEVER)
+
+  expect(digestsIn(found)).toEqual([])
+  expect(found.facts).toEqual({ hit: false, fwd: 'stale', detail: 'local' })
+  expect(tags.facts, 'what else is remembered stays').toEqual({ hit: false, fwd: 'stale' })
+})
+
+test('where the fallback tag is known it says more: clients are sent there, in an outage too', async () => {
+  const { upstream, house, app, image } = await given()
+  upstream.behave({ match: /referrers/, act: { status: 404, body: '' } })
+  const fallback = image.digest.replace(':', '-')
+  upstream.tag('team/app', fallback, image.digest)
+  await caught(house.listings.referrers(app, image.digest, {}, NEVER))
+  await house.manifests.get(app, ofTag(fallback), NEVER)
+  house.clock.advance(60_000)
+  await upstream.stop()
+
+  const error = await caught(house.listings.referrers(app, image.digest, {}, NEVER))
+
+  expect(error).toMatchObject({ reason: 'manifestUnknown' })
+})

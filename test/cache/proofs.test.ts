@@ -61,6 +61,19 @@ test('fault 75: in an outage what is not linked here looks like what is not held
   expect(String(held)).toBe(String(absent))
 })
 
+test('what a HEAD by tag told, and we hold for another repository, is linked behind it', async () => {
+  const { upstream, house, app, other } = await given()
+  const image = upstream.addImage('team/app', 'v1', { layers: 0 })
+  upstream.addManifest('other/app', image.manifest)
+  upstream.tag('other/app', 'v1', image.digest)
+  await house.manifests.get(app, ofTag('v1'), NEVER)
+
+  await house.manifests.head(other, ofTag('v1'), NEVER)
+
+  await expect.poll(() => house.index.mayShow(other, image.digest)).toBe(true)
+  expect(upstream.pullsCounted).toBe(1)
+})
+
 test('what a new manifest names and we hold is proved behind it, by one HEAD each', async () => {
   const { upstream, house, other } = await given({ account: PRIVATE.account }, PRIVATE.upstream)
   const image = upstream.addImage('other/app', 'v1', { layers: 2 })
