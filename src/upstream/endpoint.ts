@@ -16,11 +16,9 @@ import type { Asking } from './wire.ts'
 
 /** A page of tags, or a list of referrers, is at most this long. */
 const LISTING_BYTES_MAX = 4 * MIB
-const BLOB_ACCEPT = '*/*'
 
 type Timeouts = { readonly totalMs: number }
 type Answered = Extract<Reply, { at: 'answered' }>
-type Lane = Asking['lane']
 
 const ABSENT: Absent = { at: 'absent' }
 const DENIED: Denied = { at: 'denied' }
@@ -32,14 +30,14 @@ export class Endpoint {
   readonly #timeouts: Timeouts
   readonly #outside: Outside
   /** Blobs are counted apart from manifests by those who limit: one's 429 doesn't stop the other. */
-  readonly #rests: Readonly<Record<Lane, Rest>>
+  readonly #rests: Readonly<Record<Kind['limit'], Rest>>
 
   constructor(url: URL, asker: Asker, timeouts: Timeouts, outside: Outside) {
     this.url = url
     this.#asker = asker
     this.#timeouts = timeouts
     this.#outside = outside
-    this.#rests = { heads: new Rest(outside.clock), blobs: new Rest(outside.clock) }
+    this.#rests = { manifests: new Rest(outside.clock), blobs: new Rest(outside.clock) }
   }
 
   /** Tells it apart from the others of its upstream, in logs too. */
@@ -49,7 +47,7 @@ export class Endpoint {
 
   /** Milliseconds for which it wants no more requests for manifests. */
   get restMs(): number {
-    return this.#rests.heads.leftMs
+    return this.#rests.manifests.leftMs
   }
 
   getManifest(path: RepositoryPath, reference: Reference, signal: AbortSignal): Promise<ManifestTold> {
@@ -78,7 +76,7 @@ export class Endpoint {
   /** HEAD; where that fails as it does for what was signed for GET, the first byte is asked for instead. */
   headBlob(path: RepositoryPath, digest: Digest, signal: AbortSignal): Promise<BlobHead> {
     return this.#within(signal, async (within) => {
-      const reply = await this.#ask('HEAD', `${path}/blobs/${digest}`, path, BLOB, within)
+      const reply = await this.#ask('HEAD', `${path}/blobs/${digest}`, path, BLOB_HEAD, within)
       if (reply.at === 'refused' || isUnheadable(reply)) return await this.#probeBlob(path, digest, within)
       const answered = answeredOf(reply)
       if (answered.at !== 'answered') return answered
@@ -94,8 +92,7 @@ export class Endpoint {
    * @throws {OciError} upstreamFailed, upstreamSlow, accountSpent; so do the pieces (pieces.ts)
    */
   async openBlob(path: RepositoryPath, digest: Digest, asked: Asked, signal: AbortSignal): Promise<BlobTold> {
-    const range = rangeHeaderOf(asked)
-    const kind = range === undefined ? BLOB : { ...BLOB, headers: { ...BLOB.headers, range } }
+    const kind = blobKind(rangeHeaderOf(asked))
     const answered = answeredOf(await this.#ask('GET', `${path}/blobs/${digest}`, path, kind, signal), [200, 206])
     if (answered.at !== 'answered') return answered
     return await reading(answered, ({ status, headers, body }) => {
@@ -133,8 +130,8 @@ export class Endpoint {
 
   async #probeBlob(path: RepositoryPath, digest: Digest, signal: AbortSignal): Promise<BlobHead> {
     const first = { start: 0, end: 1 }
-    const kind = { ...BLOB, headers: { ...BLOB.headers, range: 'bytes=0-0' } }
-    const answered = answeredOf(await this.#ask('GET', `${path}/blobs/${digest}`, path, kind, signal), [200, 206, 416])
+    const reply = await this.#ask('GET', `${path}/blobs/${digest}`, path, BLOB_PROBE, signal)
+    const answered = answeredOf(reply, [200, 206, 416])
     if (answered.at !== 'answered') return answered
     const { status, headers, body } = answered.answer
     body.discard()
@@ -147,12 +144,8 @@ export class Endpoint {
   #ask(method: 'GET' | 'HEAD', route: string, path: RepositoryPath, kind: Kind, signal: AbortSignal): Promise<Reply> {
     const base = this.url.pathname.replace(/\/+$/, '')
     const url = new URL(`${base}/v2/${route}`, this.url)
-    return this.#asker.ask(
-      { method, url, headers: kind.headers, lane: kind.lane },
-      path,
-      this.#rests[kind.lane],
-      signal,
-    )
+    const asking = { method, url, headers: kind.headers, lane: kind.lane }
+    return this.#asker.ask(asking, path, this.#rests[kind.limit], signal)
   }
 
   /** Everything but blobs' bodies ends within the time for connecting and for answering. */
@@ -161,21 +154,31 @@ export class Endpoint {
   }
 }
 
-/** What is asked for: its lane, its headers, and the statuses that mean that there is none. */
+/** What is asked for: on which sockets, under whose 429, and the statuses that mean that there is none. */
 type Kind = {
-  readonly lane: Lane
+  readonly lane: Asking['lane']
+  readonly limit: 'manifests' | 'blobs'
   readonly headers: { readonly accept: string; readonly range?: string }
   readonly absentStatuses: readonly number[]
 }
 
-const MANIFEST: Kind = { lane: 'heads', headers: { accept: MANIFEST_ACCEPT }, absentStatuses: [404] }
-const BLOB: Kind = { lane: 'blobs', headers: { accept: BLOB_ACCEPT }, absentStatuses: [404] }
-const TAGS: Kind = { lane: 'heads', headers: { accept: 'application/json' }, absentStatuses: [404] }
-const REFERRERS: Kind = {
-  lane: 'heads',
-  headers: { accept: MEDIA_TYPE.ociIndex },
-  absentStatuses: [400, 404, 405, 406, 501],
+const MANIFEST: Kind = kindOf({ accept: MANIFEST_ACCEPT })
+const TAGS: Kind = kindOf({ accept: 'application/json' })
+const REFERRERS: Kind = { ...kindOf({ accept: MEDIA_TYPE.ociIndex }), absentStatuses: [400, 404, 405, 406, 501] }
+/** What is small never waits behind long blobs. */
+const BLOB_HEAD: Kind = { ...kindOf({ accept: '*/*' }), limit: 'blobs' }
+const BLOB_PROBE: Kind = { ...kindOf({ accept: '*/*', range: 'bytes=0-0' }), limit: 'blobs' }
+
+function kindOf(headers: Kind['headers']): Kind {
+  return { lane: 'heads', limit: 'manifests', headers, absentStatuses: [404] }
 }
+
+const blobKind = (range: string | undefined): Kind => ({
+  lane: 'blobs',
+  limit: 'blobs',
+  headers: { accept: '*/*', ...(range !== undefined && { range }) },
+  absentStatuses: [404],
+})
 
 const textOf = (reference: Reference): string => ('tag' in reference ? reference.tag : reference.digest)
 const searchOf = (query: URLSearchParams): string => (query.size > 0 ? `?${query}` : '')

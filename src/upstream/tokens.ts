@@ -45,11 +45,6 @@ export class Tokens {
     this.#rest = new Rest(outside.clock)
   }
 
-  /** Milliseconds for which the token server wants to be left alone. */
-  get restMs(): number {
-    return this.#rest.leftMs
-  }
-
   /** One that is held and still good. */
   find(need: TokenNeed): Token | undefined {
     const token = this.#held.get(keyOf(need))

@@ -1,4 +1,5 @@
 import type { Outside } from '../base/clock.ts'
+import { OciError } from '../base/errors.ts'
 import { Body } from './body.ts'
 import { failureOf, slow } from './failure.ts'
 import type { Guard } from './guard.ts'
@@ -84,7 +85,8 @@ export class Wire {
       hooks.onAnswer?.(head.status)
       return { at: 'answered', answer: { ...head, body: new Body(receiver, clock, timeouts.idleMs) } }
     } catch (error) {
-      hooks.onAnswer?.('error')
+      const isGivenUp = signal.aborted && !(signal.reason instanceof OciError) // by who asked: no fault of upstream's
+      if (!isGivenUp) hooks.onAnswer?.('error')
       return {
         at: 'failed',
         error: failureOf(error, receiver.wasSent ? 'sent' : 'queued'),

@@ -131,6 +131,7 @@ test('blobs that take long make no manifest wait, and sockets stay within 32', a
   await expect.poll(() => fake.openConnections).toBe(24)
 
   expect(await upstream.getManifest(path, latest, never)).toMatchObject({ at: 'found' })
+  expect(await upstream.headBlob(path, digest, never)).toMatchObject({ at: 'found', sizeBytes: MIB })
   expect(fake.openConnections).toBeLessThanOrEqual(32)
   stop.abort()
   await Promise.all(opened)

@@ -99,6 +99,18 @@ test('fault 72: nothing of ours goes along a redirect to another origin, whateve
   expectNothingStolen(thief.loot)
 })
 
+test('fault 72: a token realm that redirects to a stranger takes no password there', async () => {
+  await using thief = await startThief('{"token":"forged"}')
+  await using fake = await startUpstream({ auth: { kind: 'bearer', users: { bot: SECRET } } })
+  fake.addImage('library/a', 'latest')
+  fake.behave({ match: /token/, act: { redirect: `${thief.origin}/token` } })
+  await using upstream = upstreamAt(fake.origin, { config: { accounts: [bot] } })
+
+  expect(await upstream.getManifest(path, latest, never)).toEqual({ at: 'denied' })
+  expect(thief.loot.length).toBeGreaterThan(0)
+  expectNothingStolen(thief.loot)
+})
+
 test('fault 72: a redirect back home is a stranger’s wish: it gets no credentials either', async () => {
   await using fake = await startUpstream({ auth: { kind: 'basic', users: { bot: SECRET } } })
   await using middle = await startUpstream()
