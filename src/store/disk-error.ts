@@ -15,9 +15,9 @@ export class DiskError extends Error {
     this.kind = kind
   }
 
-  /** Whether it tells of the disk's own health, rather than of our limits. */
+  /** Whether it tells of the disk's own health, rather than of our limits or of how it was asked. */
   get isOfDisk(): boolean {
-    return !OURS.has(codeOf(this.cause))
+    return this.cause !== undefined && !OURS.has(codeOf(this.cause))
   }
 }
 

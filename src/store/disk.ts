@@ -118,7 +118,7 @@ export class Disk implements AsyncDisposable {
       try {
         await removeFile(draft)
         await writeFlushed(draft, bytes)
-        await this.#place(draft, digest, bytes.length)
+        await this.#place(draft, digest, bytes.length, () => share.set(0, 0))
         return true
       } catch (thrown) {
         this.#onError(diskErrorOf(thrown, 'keeping a blob'))
@@ -146,14 +146,13 @@ export class Disk implements AsyncDisposable {
     return this.#turns.run(spool.digest, async () => {
       try {
         const sizeBytes = await spool.seal()
-        await this.#place(spool.path, spool.digest, sizeBytes)
+        await this.#place(spool.path, spool.digest, sizeBytes, () => this.#parts.spools.becameBlob(spool))
       } catch (thrown) {
         const error = diskErrorOf(thrown, 'committing a spool')
         this.#onError(error)
         await spool.abandon()
         throw error
       }
-      await this.#parts.spools.becameBlob(spool)
     })
   }
 
@@ -230,8 +229,11 @@ export class Disk implements AsyncDisposable {
     return blob
   }
 
-  /** Gives a whole file its blob's name, in that order: on the medium, named, the name on the medium, in the books. */
-  async #place(path: string, digest: Digest, sizeBytes: number): Promise<void> {
+  /**
+   * Gives a whole file its blob's name, in that order: on the medium, named, the name on the medium, in the books.
+   * `handOver` gives back what was reserved for it, in the same moment that the blob counts.
+   */
+  async #place(path: string, digest: Digest, sizeBytes: number, handOver: () => void | Promise<void>): Promise<void> {
     const { books, room, folder, blobFolders, health } = this.#parts
     await rename(path, folder.blob(digest))
     try {
@@ -245,39 +247,55 @@ export class Disk implements AsyncDisposable {
     }
     this.#open.part(digest)
     health.worked()
+    await handOver()
   }
 
+  /** The row goes first, so that nobody finds the blob meanwhile; where it can't, the file makes the room for that. */
   async #removeBlob(digest: Digest): Promise<number> {
-    const { books, room, folder } = this.#parts
+    const { folder } = this.#parts
+    const found = this.#find(digest)
+    if (!found) return 0
+    const isDropped = this.#tryDrop(digest)
     try {
-      const dropped = books.drop(digest)
-      if (!dropped) return 0
-      room.take(-dropped.sizeBytes)
-      return (await this.#unlinkOrReenter(folder.blob(digest), digest, dropped)) ? dropped.sizeBytes : 0
+      await unlink(folder.blob(digest))
     } catch (thrown) {
+      if (codeOf(thrown) === 'ENOENT') return 0
       this.#onError(diskErrorOf(thrown, 'removing a blob'))
+      if (isDropped) this.#reenter(digest, found)
       return 0
+    }
+    if (!isDropped) this.#tryDrop(digest)
+    return found.sizeBytes
+  }
+
+  /** A full disk has no room for the note that a row is gone. What has a row still counts. */
+  #tryDrop(digest: Digest): boolean {
+    const { books, room } = this.#parts
+    try {
+      room.take(-(books.drop(digest)?.sizeBytes ?? 0))
+      return true
+    } catch (thrown) {
+      this.#onError(diskErrorOf(thrown, 'writing the books'))
+      return false
     }
   }
 
-  /** A file that can't be removed still takes its bytes. @returns whether this freed them */
-  async #unlinkOrReenter(path: string, digest: Digest, { sizeBytes, usedMs, trust }: Found): Promise<boolean> {
+  /** A file that can't be removed still takes its bytes. */
+  #reenter(digest: Digest, { sizeBytes, usedMs, trust }: Found): void {
+    const { books, room } = this.#parts
     try {
-      await unlink(path)
-      return true
+      books.enterFound([{ digest, sizeBytes, usedMs }], trust)
+      room.take(sizeBytes)
     } catch (thrown) {
-      if (codeOf(thrown) === 'ENOENT') return false
-      this.#parts.books.enterFound([{ digest, sizeBytes, usedMs }], trust)
-      this.#parts.room.take(sizeBytes)
-      throw thrown
+      this.#onError(diskErrorOf(thrown, 'writing the books')) // the next start finds it
     }
   }
 
   async #setBlobAside(digest: Digest, why: string): Promise<void> {
-    const { books, room, folder, quarantine } = this.#parts
+    const { folder, quarantine } = this.#parts
+    this.#tryDrop(digest)
+    this.#open.part(digest)
     try {
-      room.take(-(books.drop(digest)?.sizeBytes ?? 0))
-      this.#open.part(digest)
       if (await findRegular(folder.blob(digest))) await quarantine.setAside(folder.blob(digest), nameOf(digest), why)
     } catch (thrown) {
       this.#onError(diskErrorOf(thrown, 'setting a blob aside'))

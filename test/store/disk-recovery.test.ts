@@ -174,8 +174,10 @@ describe('fault 33: what a kill or a power cut leaves', () => {
     const folders = await Promise.all([newFolder(), newFolder(), newFolder(), newFolder()])
     await Promise.all(folders.map((folder, lane) => killRepeatedly(folder, lane)))
 
+    let blobs = 0
     for (const folder of folders) {
       await using disk = await openDisk(folder)
+      blobs += disk.counts().blobs
       const names = await readdir(join(folder, 'blobs', 'sha256'))
       expect(disk.counts().blobs).toBe(names.length)
       for (const name of names) {
@@ -185,6 +187,7 @@ describe('fault 33: what a kill or a power cut leaves', () => {
       }
       await expectResumableRight(disk)
     }
+    expect(blobs).toBeGreaterThan(0)
   })
 })
 
