@@ -65,10 +65,11 @@ type ParsedFile = { readonly name: string; readonly document: Document; readonly
 function parseFile({ name, text }: { name: string; text: string }): ParsedFile {
   if (text.length > FILE_BYTES_MAX) throw new ConfigError([`${name} is larger than 1 MiB`])
   const lines = new LineCounter()
-  const document = parseDocument(text, { lineCounter: lines, prettyErrors: false })
-  if (document.errors.length === 0) return { name, document, lines }
+  const document = parseDocument(text, { lineCounter: lines, prettyErrors: false, logLevel: 'error' })
+  const problems = [...document.errors, ...document.warnings] // a tag that is not known would be dropped in silence
+  if (problems.length === 0) return { name, document, lines }
   throw new ConfigError(
-    document.errors.map(({ pos, message }) => `${name}:${lines.linePos(pos[0]).line}: ${withoutQuotes(message)}`),
+    problems.map(({ pos, message }) => `${name}:${lines.linePos(pos[0]).line}: ${withoutQuotes(message)}`),
   )
 }
 
@@ -116,7 +117,7 @@ function rawValueOf({ holds }: ConfigKey, { by, text }: Given): unknown {
   if (holds === 'text') return text
   if (holds === 'boolean') return text === 'true' || (text === 'false' ? false : text)
   try {
-    return parseYaml(text, { prettyErrors: false })
+    return parseYaml(text, { prettyErrors: false, logLevel: 'error' })
   } catch (error) {
     throw new ConfigError([`${by}: ${withoutQuotes(error instanceof Error ? error.message : '')}`])
   }

@@ -109,6 +109,7 @@ const REFUSED: readonly (readonly [why: string, yaml: string, wanted: string])[]
   ['nothing to serve', 'wellKnown: false', 'wellKnown is false and upstreams is empty'],
   ['one port for both listeners', 'listen: :5001', 'admin.listen has the port of listen'],
   ['a key that stands twice', 'wellKnown: true\nwellKnown: false', 'millpond.yaml:2: Map keys must be unique'],
+  ['a tag that YAML does not know', 'listen: !env X', 'millpond.yaml:1: Unresolved tag'],
   ['no YAML', 'a: [', 'millpond.yaml:'],
   ['no map', '- a', 'millpond.yaml:1: a map of keys is wanted'],
 ]
