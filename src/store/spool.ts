@@ -77,7 +77,7 @@ export class Spool implements AsyncDisposable {
   /** The whole size has become known: so much is reserved. */
   grow(sizeBytes: number): void {
     this.#sizeBytes = sizeBytes
-    if (this.#state === 'growing') this.#account()
+    this.#account()
   }
 
   /**
@@ -132,7 +132,7 @@ export class Spool implements AsyncDisposable {
     return this.#abandoning ?? Promise.resolve()
   }
 
-  /** When its last reader has left: a committed one's blob may be evicted then; a growing one is kept. Never rejects. */
+  /** For when its last reader has left: a committed one's blob may be evicted then, a growing one is kept. */
   close(): Promise<void> {
     return this.keep()
   }
@@ -214,6 +214,7 @@ export class Spool implements AsyncDisposable {
 
   /** While growing, the larger of what it is to be and what it holds is taken. */
   #account(): void {
+    if (this.#state !== 'growing') return
     this.#parts.share.set(this.#sizeBytes ?? 0, this.#held.bytes)
   }
 

@@ -1,4 +1,4 @@
-/* Uses up its descriptors, asks the disk, gives them back, asks again; prints what came. For a process with few of them. */
+/* For a process with few descriptors: uses them up, asks the disk, gives them back, asks again; prints what came. */
 import { closeSync, openSync } from 'node:fs'
 import { systemOutside } from '../../src/base/clock.ts'
 import { silentLog } from '../../src/base/log.ts'
