@@ -4,7 +4,7 @@ import { failureOf, slow, unusable } from './failure.ts'
 import { Pace } from './pace.ts'
 import type { Receiver } from './receiver.ts'
 
-/** After the first piece, less than this is worth a short wait for more: small pieces cost a hash and a write each. */
+/** Small pieces cost a hash and a write each: up to here, and for so long, more is waited for. */
 const GATHER_BYTES = 256 * KIB
 const GATHER_MS = 2
 
@@ -60,8 +60,11 @@ export class Pieces implements AsyncIterable<Buffer, void, void>, AsyncIterator<
 
   async #piece(): Promise<Buffer | undefined> {
     const receiver = this.#receiver
-    await this.#arrival()
-    if (this.#count > 0) await this.#gathering()
+    const sinceMs = this.#clock.monotonicMs()
+    await this.#arrival(sinceMs)
+    // Less than this is worth a short wait, but never for the first piece, which somebody may be waiting for.
+    if (this.#count > 0 && !receiver.isOver) await receiver.waitFor(GATHER_BYTES, GATHER_MS, this.#clock)
+    this.#pace.note(this.#clock.monotonicMs() - sinceMs, receiver.arrivedBytes)
     const piece = receiver.take()
     this.#givenBytes += piece.length
     const expectedBytes = this.#bodyBytes ?? this.#givenBytes
@@ -75,21 +78,12 @@ export class Pieces implements AsyncIterable<Buffer, void, void>, AsyncIterator<
   }
 
   /** Waits for a byte or the end, no longer than upstream may stay silent. */
-  async #arrival(): Promise<void> {
-    const sinceMs = this.#clock.monotonicMs()
+  async #arrival(sinceMs: number): Promise<void> {
+    const { idleMs } = this.#pace
     let waitedMs = 0
-    while (this.#receiver.arrivedBytes === 0 && !this.#receiver.isOver && waitedMs < this.#pace.idleMs) {
-      await this.#receiver.waitFor(1, this.#pace.idleMs - waitedMs, this.#clock)
+    while (this.#receiver.arrivedBytes === 0 && !this.#receiver.isOver && waitedMs < idleMs) {
+      await this.#receiver.waitFor(1, idleMs - waitedMs, this.#clock)
       waitedMs = this.#clock.monotonicMs() - sinceMs
     }
-    this.#pace.note(waitedMs, this.#receiver.arrivedBytes)
-  }
-
-  async #gathering(): Promise<void> {
-    const receiver = this.#receiver
-    const before = receiver.arrivedBytes
-    if (before >= GATHER_BYTES || receiver.isOver) return
-    await receiver.waitFor(GATHER_BYTES, GATHER_MS, this.#clock)
-    this.#pace.note(GATHER_MS, receiver.arrivedBytes - before)
   }
 }

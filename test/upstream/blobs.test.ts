@@ -141,8 +141,8 @@ test('fault 7: an encoded blob is refused before a byte of it is used', async ()
 test('fault 8: an upstream that drips is given up within 70 s, though it is never silent', async () => {
   await using fake = await start()
   const digest = fake.addBlob(bytes)
-  fake.behave({ match: /blobs/, act: { bytesPerSecond: 500, dripBytes: 5 } })
-  const outside = hurried(100) // 500 bytes a second are 5 by this clock
+  fake.behave({ match: /blobs/, act: { bytesPerSecond: 250, dripBytes: 5 } })
+  const outside = hurried(50) // 250 bytes a second are 5 by this clock
   await using upstream = upstreamAt(fake.origin, { outside })
   const sinceMs = outside.clock.monotonicMs()
 
