@@ -5,7 +5,7 @@ import { isHangUp } from './failure.ts'
 import { type Headers, lengthOf } from './headers.ts'
 
 /** A piece of a body is at most this long. */
-export const PIECE_BYTES = MIB
+const PIECE_BYTES = MIB
 
 export type Head = { readonly status: number; readonly headers: Headers }
 

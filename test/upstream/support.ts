@@ -27,7 +27,7 @@ export function upstreamAt(origins: string | readonly string[], { config, outsid
   return new Upstream(name, complete, outside ?? systemOutside, { log: silentLog, ...parts })
 }
 
-export function configOf(given: object): UpstreamConfig {
+function configOf(given: object): UpstreamConfig {
   const { upstreams } = configSchema.parse({ upstreams: { 'reg.test': given } })
   const found = upstreams['reg.test']
   if (!found) throw new Error('no configuration')
