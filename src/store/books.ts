@@ -234,6 +234,11 @@ export class Books {
     closeNoted(this.#db, this.#path)
   }
 
+  /** Closes torn books, which the next start checks. */
+  abandon(): void {
+    this.#db.close()
+  }
+
   #findNotedTotals(): { blobs: number; bytes: number } | undefined {
     const [blobs, bytes] = (this.findFact(TOTALS) ?? '').split(' ').map(Number)
     return blobs !== undefined && bytes !== undefined ? { blobs, bytes } : undefined

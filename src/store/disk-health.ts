@@ -28,11 +28,12 @@ export class DiskHealth {
     return this.#isDegraded
   }
 
-  /** Something failed. What is only a limit of this process is logged, and says nothing of the disk. */
+  /** Something failed. What is only a limit of this process, or of how it was asked, says nothing of the disk. */
   failed(error: DiskError): void {
     if (this.#told.has(error)) return // by whoever met it first
     this.#told.add(error)
-    this.#log.warn({ error, code: codeOf(error.cause), kind: error.kind }, 'the disk failed us')
+    const level = this.#isDegraded ? 'debug' : 'warn' // under load every write tells the same
+    this.#log[level]({ error, code: codeOf(error.cause), kind: error.kind }, 'the disk failed us')
     if (!error.isOfDisk || this.#isDegraded) return
     this.#isDegraded = true
     this.#arm()

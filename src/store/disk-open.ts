@@ -62,10 +62,11 @@ export async function openParts(options: DiskOptions): Promise<DiskParts> {
   }
 }
 
-/** After this the next start believes the books. */
+/** Closes the books so that the next start believes them. */
 export function noteCleanStop(books: Books): void {
   books.moveTrust('new', 'sure')
   books.putFact(STOP, 'clean')
+  books.close()
 }
 
 function makeFolders(folder: Folder): void {

@@ -1,8 +1,9 @@
 /*
  * disk: the bounded folder of whole blobs and spools.
  *
- * Promises: what is in `blobs/` was whole when it got its name; never more than the cap, and space kept free on the
- * volume; nothing under a reader is removed; a disk that fails costs the one call, and is probed until it works.
+ * Promises: what is in `blobs/` was whole when it got its name; never more than the cap (the quarantine, a twentieth of
+ * it at most, comes on top), and space kept free on the volume; nothing under a reader is removed; a disk that fails
+ * costs the one call, and is probed until it works.
  * Doesn't know what a manifest is, nor who asks. Read next: spool.ts (how a blob comes), books.ts (what is known of
  * it), recovery.ts (what a crash leaves).
  */
@@ -18,6 +19,7 @@ import { isRight } from './hashed.ts'
 import { type OpenBlob, OpenBlobs } from './open-blob.ts'
 import { findRegular } from './recovery.ts'
 import type { Spool } from './spool.ts'
+import { isTorn } from './sqlite-file.ts'
 import { Touches } from './touches.ts'
 import { Turns } from './turns.ts'
 
@@ -38,7 +40,12 @@ export class Disk implements AsyncDisposable {
   readonly #turns = new Turns<Digest>()
   readonly #touches: Touches
   readonly #hashing = new Map<Digest, Promise<boolean>>()
-  readonly #onError = (error: DiskError) => this.#parts.health.failed(error)
+  /** Met while running: the next start makes the books anew. */
+  #areBooksTorn = false
+  readonly #onError = (error: DiskError) => {
+    if (isTorn(error.cause)) this.#areBooksTorn = true
+    this.#parts.health.failed(error)
+  }
 
   /**
    * Takes the folder, alone, and sets right what the last run left there.
@@ -202,8 +209,8 @@ export class Disk implements AsyncDisposable {
     await this.#turns.idle()
     await spools.close()
     try {
-      noteCleanStop(books)
-      books.close()
+      if (this.#areBooksTorn) books.abandon()
+      else noteCleanStop(books)
       await removeFile(folder.holder)
     } catch (thrown) {
       this.#log.error({ error: thrown }, 'the books could not be closed; the next start sets them right')

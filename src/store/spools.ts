@@ -102,14 +102,22 @@ export class Spools {
     await Promise.all([...this.#open].map((spool) => spool.close()))
   }
 
+  /** @returns undefined where it can't be gone on with @throws {DiskError} where it can't be told: it stays kept */
   async #resume(digest: Digest, kept: Kept, sizeBytes: number | undefined): Promise<Begun | undefined> {
     const { note, share } = kept
     const heldEnd = note.held.ranges.at(-1)?.end ?? 0
     const isOfSize = sizeBytes === undefined || (sizeBytes === (note.sizeBytes ?? sizeBytes) && heldEnd <= sizeBytes)
-    const file = isOfSize ? await findHolding(this.#options.folder.spool(digest), heldEnd) : undefined
-    share.set(0, 0)
-    if (!file) return undefined
-    return { file, held: note.held, share, ...(note.sizeBytes !== undefined && { sizeBytes: note.sizeBytes }) }
+    try {
+      const file = isOfSize ? await findHolding(this.#options.folder.spool(digest), heldEnd) : undefined
+      share.set(0, 0)
+      if (!file) return undefined
+      return { file, held: note.held, share, ...(note.sizeBytes !== undefined && { sizeBytes: note.sizeBytes }) }
+    } catch (thrown) {
+      this.#kept.set(digest, kept)
+      const error = diskErrorOf(thrown, 'opening a spool')
+      this.#options.onError(error)
+      throw error
+    }
   }
 
   async #begin(digest: Digest, sizeBytes: number | undefined): Promise<Begun> {
@@ -158,10 +166,15 @@ async function findHolding(path: string, bytes: number): Promise<OpenFile | unde
     file = await OpenFile.open(path, READ_WRITE)
   } catch (error) {
     if (codeOf(error) === 'ENOENT' || codeOf(error) === 'ELOOP') return undefined
-    throw diskErrorOf(error, 'opening a spool')
+    throw error
   }
-  const stats = await file.stat()
-  if (stats.isFile() && stats.size >= bytes) return file
+  try {
+    const stats = await file.stat()
+    if (stats.isFile() && stats.size >= bytes) return file
+  } catch (error) {
+    await file.close()
+    throw error
+  }
   await file.close()
   return undefined
 }

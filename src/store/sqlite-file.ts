@@ -60,6 +60,11 @@ function findNoted(path: string): string | undefined {
   }
 }
 
+/** Whether an error of the library says that the file is not what was written to it. */
+export function isTorn(thrown: unknown): boolean {
+  return /^SQLITE_(?:CORRUPT|NOTADB)/.test(String(codeOf(thrown)))
+}
+
 /** Moves a database that can't be opened out of the way, with its log; the one set aside before it is replaced. */
 export function setSqliteAside(path: string): void {
   for (const suffix of SUFFIXES) {

@@ -9,6 +9,7 @@ import { fileURLToPath } from 'node:url'
 import SqliteDatabase from 'better-sqlite3'
 import { describe, expect, test } from 'vitest'
 import { digestOf, hexOf, parseDigest } from '../../src/oci/digest.ts'
+import { Books } from '../../src/store/books.ts'
 import { type Content, contentOf } from './content.ts'
 import { fill, newFolder, openDisk, readAll } from './support.ts'
 
@@ -76,6 +77,34 @@ describe('fault 34: books that are lost or torn are made again from the folder',
       }
     })
   }
+
+  test('torn while running: what can’t be told is a miss, and the next start makes them anew', async () => {
+    const folder = await folderWithBlobs()
+    const path = join(folder, 'disk.sqlite')
+    const strangers = Array.from({ length: 5_000 }, (_, seed) => ({
+      digest: digestOf(Buffer.from(`stranger ${seed}`)),
+      sizeBytes: 1,
+      usedMs: 1,
+    }))
+    const books = Books.open(path)
+    books.enterFound(strangers, 'sure')
+    books.close()
+    {
+      await using disk = await openDisk(folder)
+      expect(disk.counts().blobs).toBe(5_002)
+      await using file = await open(path, 'r+')
+      for (let page = 3; page < 100; page += 1) await file.write(Buffer.alloc(4_096, 0xff), 0, 4_096, page * 4_096)
+
+      for (const { digest } of strangers) disk.find(digest)
+
+      expect(disk.isDegraded).toBe(true)
+    }
+
+    await using again = await openDisk(folder)
+
+    expect(again.counts()).toMatchObject({ blobs: 2, bytes: 150_000 })
+    expect((await readAll(again, one.digest))?.equals(one.bytes)).toBe(true)
+  })
 
   test('a blob whose bytes were wrong when the books were lost is never served', async () => {
     const folder = await folderWithBlobs()
