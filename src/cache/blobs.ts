@@ -131,9 +131,10 @@ export class Blobs implements AsyncDisposable {
   async #open(repository: Repository, digest: Digest, from: Beginning): Promise<BlobFound> {
     this.#negatives.check(keyOf(repository, digest))
     let last: OciError | undefined
+    let came: CacheFacts | undefined
     for (let look = 0; look < LOOKS_MAX; look++) {
       const isLinked = await this.#parts.links.mayShow(repository, digest)
-      const held = await this.#openHeld(repository, digest, isLinked)
+      const held = await this.#openHeld(repository, digest, isLinked, came)
       if (held) return held
       const sizeBytes = (await this.#parts.index.findDescriptor(repository, digest))?.sizeBytes
       if (this.#parts.disk.find(digest)) continue // it came while we looked
@@ -141,11 +142,17 @@ export class Blobs implements AsyncDisposable {
       const end = await this.#seated(repository, digest, isLinked, seat, from)
       if ('found' in end) return end.found
       last = end.error
+      came = seat.isNew ? STARTED : JOINED // a small one is answered from the disk when it is whole
     }
     throw last ?? new OciError('upstreamFailed', 'the blob could not be fetched')
   }
 
-  async #openHeld(repository: Repository, digest: Digest, isLinked: boolean): Promise<BlobFound | undefined> {
+  async #openHeld(
+    repository: Repository,
+    digest: Digest,
+    isLinked: boolean,
+    came: CacheFacts | undefined,
+  ): Promise<BlobFound | undefined> {
     const { disk, log } = this.#parts
     if (!disk.find(digest)) return undefined
     // held and not linked: upstream is asked as if it were not held
@@ -155,7 +162,7 @@ export class Blobs implements AsyncDisposable {
       if (!blob) return undefined
       disk.touch(digest)
       if (blob.sizeBytes <= SMALL_BYTES_MAX) void this.#remember(digest)
-      return foundOnDisk(blob, isLinked ? HIT : { hit: false, fwd: 'uri-miss', fwdStatus: 200 })
+      return foundOnDisk(blob, came ?? (isLinked ? HIT : { hit: false, fwd: 'uri-miss', fwdStatus: 200 }))
     } catch (error) {
       if (!(error instanceof DiskError)) throw error
       log.warn({ digest, error }, 'a held blob could not be opened')
