@@ -7,6 +7,7 @@ import { essenceOf, MEDIA_TYPE } from '../oci/media-types.ts'
 import type { Repository, Tag } from '../oci/names.ts'
 import type { Index, Listing, ManifestFacts } from '../store/index.ts'
 import type { ListingTold } from '../upstream/told.ts'
+import { Absences } from './absences.ts'
 import { type Asks, askable, isOutage, type UpstreamOf } from './asks.ts'
 import type { CacheFacts } from './facts.ts'
 import { ABSENT_MS, DENIED_MS, keyOf, manifestDenied, manifestUnknown, Negatives } from './negatives.ts'
@@ -20,8 +21,6 @@ const TAGS_FRESH_MS = 0
 const REFERRERS_FRESH_MS = 10_000
 const PATIENCE_MS = 3_000
 const ANSWER_MS_MAX = 19_000
-/** Shorter than the fallback tag's absence: clients ask for that next, and upstream may be out by then. */
-const NO_REFERRERS_MS = 8_000
 /** Pages of referrers that are gathered. */
 const PAGES_MAX = 20
 const REFUSED_MAX = 10_000
@@ -56,19 +55,18 @@ type Wanted = {
   /** `isAbsent`: upstream's last word was that there is no such list. */
   readonly local: (isAbsent: boolean) => Promise<Omit<ListingFound, 'facts'> | undefined>
   readonly absent: () => OciError
-  readonly absentMs: number
-  /** Whether that word is kept for an outage, or makes all that is kept of the repository untrue. */
-  readonly keepsAbsence: boolean
+  /** By what name that word is kept for an outage; without one, it makes all that is kept of the repository untrue. */
+  readonly absence: string | undefined
 }
 
-/** How the index keeps upstream's word that there is no such list. */
-const ABSENCE = { bytes: Buffer.alloc(0), contentType: '', link: undefined, filters: undefined } as const
-const isAbsence = ({ contentType }: Listing): boolean => contentType === ABSENCE.contentType
+/** The API is there for the whole repository or not at all: with it, an unknown digest has an empty list. */
+const REFERRERS_API = 'referrers'
 
 /** Tags and referrers: upstream's answer as it came, and while upstream is out what is remembered or known of them. */
 export class Listings implements AsyncDisposable {
   readonly #parts: Parts
   readonly #negatives: Negatives
+  readonly #absences: Absences
   readonly #asks: SharedAsks<Listing>
   readonly #refused = new LRUCache<string, true>({ max: REFUSED_MAX })
   readonly #closing = new AbortController()
@@ -76,6 +74,7 @@ export class Listings implements AsyncDisposable {
   constructor(parts: Parts) {
     this.#parts = parts
     this.#negatives = new Negatives(parts.outside.clock)
+    this.#absences = new Absences(parts.index, parts.outside.clock, parts.log)
     this.#asks = new SharedAsks(parts.outside, this.#closing.signal)
   }
 
@@ -89,8 +88,7 @@ export class Listings implements AsyncDisposable {
       judge: (told) => judgeTags(told, page, repository),
       local: () => this.#knownTags(repository, page),
       absent: () => new OciError('nameUnknown', 'the upstream has no such repository'),
-      absentMs: ABSENT_MS,
-      keepsAbsence: false,
+      absence: undefined,
     }
     return await this.#listed(repository, wanted, signal)
   }
@@ -110,8 +108,7 @@ export class Listings implements AsyncDisposable {
       judge: judgeReferrers,
       local: (isAbsent) => this.#knownReferrers(repository, digest, query.artifactType, isAbsent),
       absent: manifestUnknown,
-      absentMs: NO_REFERRERS_MS,
-      keepsAbsence: true,
+      absence: REFERRERS_API,
     }
     return await this.#listed(repository, wanted, signal)
   }
@@ -130,8 +127,8 @@ export class Listings implements AsyncDisposable {
 
   async #listed(repository: Repository, wanted: Wanted, signal: AbortSignal): Promise<ListingFound> {
     this.#negatives.check(keyOf(repository, wanted.key))
-    const known = await this.#find(repository, wanted.key)
-    const stored = known && !isAbsence(known) ? known : undefined
+    const stored = await this.#find(repository, wanted.key)
+    const isAbsent = !stored && wanted.absence !== undefined && (await this.#absences.has(repository, wanted.absence))
     const ageMs = stored ? this.#parts.outside.clock.wallMs() - stored.confirmedMs : 0
     if (stored && ageMs >= 0 && ageMs < wanted.freshMs) {
       return foundOf(stored, { hit: true, ttlS: Math.floor((wanted.freshMs - ageMs) / 1000) })
@@ -141,7 +138,7 @@ export class Listings implements AsyncDisposable {
       const end = await this.#asks.join(
         keyOf(repository, wanted.key),
         start,
-        known ? PATIENCE_MS : ANSWER_MS_MAX,
+        stored || isAbsent ? PATIENCE_MS : ANSWER_MS_MAX,
         signal,
       )
       if (!end) throw new OciError('upstreamSlow', 'the upstream takes too long to answer', { fault: 'slow' })
@@ -152,8 +149,8 @@ export class Listings implements AsyncDisposable {
       if (!isOutage(error) || this.#refused.has(keyOf(repository, ''))) throw error
       const status = error.reason === 'accountSpent' && { fwdStatus: 429 }
       if (stored) return foundOf(stored, { hit: false, fwd: 'stale', ...status })
-      const local = await wanted.local(known !== undefined)
-      if (!local) throw known ? wanted.absent() : error
+      const local = await wanted.local(isAbsent)
+      if (!local) throw isAbsent ? wanted.absent() : error
       return { ...local, facts: { hit: false, fwd: 'stale', ...status, detail: 'local' } }
     }
   }
@@ -164,7 +161,10 @@ export class Listings implements AsyncDisposable {
     if (judged) {
       const listing = { ...judged, confirmedMs: this.#parts.outside.clock.wallMs() }
       this.#refused.delete(keyOf(repository, ''))
-      if (ask.isCurrent()) await this.#tried(this.#parts.index.putListing(repository, wanted.key, listing))
+      if (ask.isCurrent()) {
+        await this.#tried(this.#parts.index.putListing(repository, wanted.key, listing))
+        if (wanted.absence !== undefined) await this.#absences.end(repository, wanted.absence)
+      }
       return listing
     }
     const isDenied = told.at === 'denied'
@@ -172,15 +172,14 @@ export class Listings implements AsyncDisposable {
     if (isDenied) this.#refused.set(keyOf(repository, ''), true)
     if (ask.isCurrent()) {
       await this.#tried(isDenied ? this.#parts.index.forgetListings(repository) : this.#absent(repository, wanted))
-      this.#negatives.remember(keyOf(repository, wanted.key), error, isDenied ? DENIED_MS : wanted.absentMs)
+      this.#negatives.remember(keyOf(repository, wanted.key), error, isDenied ? DENIED_MS : ABSENT_MS)
     }
     throw error
   }
 
-  async #absent(repository: Repository, { key, keepsAbsence }: Wanted): Promise<void> {
-    if (!keepsAbsence) return await this.#parts.index.forgetListings(repository)
-    const confirmedMs = this.#parts.outside.clock.wallMs()
-    await this.#parts.index.putListing(repository, key, { ...ABSENCE, confirmedMs })
+  async #absent(repository: Repository, { absence }: Wanted): Promise<void> {
+    if (absence === undefined) return await this.#parts.index.forgetListings(repository)
+    await this.#absences.remember(repository, absence)
   }
 
   async #knownTags(repository: Repository, page: Page) {

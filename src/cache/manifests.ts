@@ -13,6 +13,7 @@ import type { Digest } from '../oci/digest.ts'
 import type { Reference, Repository, Tag } from '../oci/names.ts'
 import type { Disk } from '../store/disk.ts'
 import type { Index } from '../store/index.ts'
+import { Absences } from './absences.ts'
 import { countsPulls, isOutage, type UpstreamOf } from './asks.ts'
 import { type CacheFacts, HIT } from './facts.ts'
 import type { Links } from './links.ts'
@@ -80,7 +81,8 @@ export class Manifests implements AsyncDisposable {
     this.#store = new ManifestStore({ disk, index, room: evictor, log })
     this.#fetch = new ManifestFetch({ upstreamOf, store: this.#store, links, prover, log })
     const shared = { upstreamOf, negatives: this.#negatives, outside, log, closing }
-    this.#resolver = new Resolver({ ...shared, index, fetch: this.#fetch })
+    const absences = new Absences(index, outside.clock, log)
+    this.#resolver = new Resolver({ ...shared, index, links, absences, fetch: this.#fetch })
     this.#proof = new ManifestProof({ ...shared, links })
     this.#fetches = new SharedAsks(outside, closing)
   }

@@ -7,14 +7,17 @@ import { essenceOf, isManifestType, isSchema1Type } from '../oci/media-types.ts'
 import type { RegistryHost, Repository, Tag } from '../oci/names.ts'
 import type { Index } from '../store/index.ts'
 import type { Absent, Denied, ManifestHead } from '../upstream/told.ts'
+import type { Absences } from './absences.ts'
 import { askable, countsPulls, isOutage, type UpstreamOf } from './asks.ts'
 import type { CacheFacts } from './facts.ts'
 import { ageOf, ttlSecondsOf } from './freshness.ts'
+import type { Links } from './links.ts'
 import type { ManifestFetch } from './manifest-fetch.ts'
 import { DENIED_MS, keyOf, manifestDenied, manifestUnknown, type Negatives } from './negatives.ts'
 import { Policies } from './policies.ts'
 import { isRefused, isUsable, type Known, planOf, REST_MS, Resolutions, type Told, worthOf } from './resolutions.ts'
 import { type Ask, SharedAsks } from './shared-asks.ts'
+import { isSignatureTag, subjectOf } from './signature-tags.ts'
 
 /** How long upstream may take while an answer is known. */
 const PATIENCE_MS = 3_000
@@ -38,9 +41,11 @@ type Asked = Pointed & { readonly status: 200 | 404 }
 
 type Parts = {
   readonly upstreamOf: UpstreamOf
-  readonly index: Pick<Index, 'findResolution' | 'putResolution' | 'putGone' | 'forgetResolution'>
+  readonly index: Pick<Index, 'findResolution' | 'putResolution' | 'putGone' | 'forgetResolution' | 'findDescriptor'>
   readonly fetch: Pick<ManifestFetch, 'byTag'>
+  readonly links: Pick<Links, 'mayShow'>
   readonly negatives: Negatives
+  readonly absences: Absences
   readonly outside: Outside
   readonly log: Log
   readonly closing: AbortSignal
@@ -131,14 +136,15 @@ export class Resolver {
       const current = this.#resolutions.peek(repository, tag)
       return this.#resolved(current?.digest === digest ? current : { digest, told }, facts)
     } catch (error) {
-      return this.#standIn(repository, tag, error)
+      return await this.#standIn(repository, tag, error)
     }
   }
 
   /** What may be shown instead of upstream's answer. @throws `error` where nothing may */
-  #standIn(repository: Repository, tag: Tag, error: unknown): Resolved {
+  async #standIn(repository: Repository, tag: Tag, error: unknown): Promise<Resolved> {
     const known = this.#resolutions.peek(repository, tag) // a refusal has made us forget it meanwhile
-    if (!known || !isOutage(error)) throw error
+    if (!isOutage(error)) throw error
+    if (!known) throw (await this.#wasAbsent(repository, tag)) ? manifestUnknown() : error
     if (isRefused(known)) {
       // an outage brings back nothing that was deleted
       this.#parts.negatives.remember(keyOf(repository, tag), manifestUnknown(), REST_MS)
@@ -147,6 +153,11 @@ export class Resolver {
     if (!isUsable(known, this.#resolutions.now())) throw error
     if (error.reason === 'upstreamSlow') this.#resolutions.rest(repository, tag, error)
     return this.#lastKnown(known, error)
+  }
+
+  async #wasAbsent(repository: Repository, tag: Tag): Promise<boolean> {
+    if (!isSignatureTag(tag)) return false // any other tag may have come since, and its pull fails either way
+    return await this.#parts.absences.has(repository, tag, this.#policyOf(repository, tag).staleIfError)
   }
 
   #lastKnown(known: Known, failure: OciError): Resolved {
@@ -223,8 +234,29 @@ export class Resolver {
     const known = this.#resolutions.peek(repository, tag)
     if (known && ask.isCurrent()) await this.#resolutions.gone(repository, tag, known)
     if (known && policy.gone === 'serve') return { digest: known.digest, told: known.told, status: 404 }
-    if (ask.isCurrent()) this.#parts.negatives.remember(keyOf(repository, tag), manifestUnknown(), policy.negative)
+    if (ask.isCurrent()) {
+      this.#parts.negatives.remember(keyOf(repository, tag), manifestUnknown(), policy.negative)
+      await this.#rememberAbsent(repository, tag)
+    }
     throw manifestUnknown()
+  }
+
+  /** Only of what is about something that is known here: else any name that a client makes up would be kept. */
+  async #rememberAbsent(repository: Repository, tag: Tag): Promise<void> {
+    const subject = isSignatureTag(tag) ? subjectOf(tag) : undefined
+    if (subject && (await this.#knows(repository, subject))) await this.#parts.absences.remember(repository, tag)
+  }
+
+  /** Whether it is shown here, or at least named by something that is: oras asks before it has the manifest itself. */
+  async #knows(repository: Repository, digest: Digest): Promise<boolean> {
+    const { links, index, log } = this.#parts
+    if (await links.mayShow(repository, digest)) return true
+    try {
+      return (await index.findDescriptor(repository, digest)) !== undefined
+    } catch (error) {
+      log.warn({ err: error, upstream: repository.host, digest }, 'the index could not be asked for a descriptor')
+      return false
+    }
   }
 
   #policyOf({ host }: Repository, tag: Tag): TagPolicy {

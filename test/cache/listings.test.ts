@@ -217,9 +217,11 @@ test('an upstream that said it has no list of referrers is taken at its word whi
   await upstream.stop()
 
   const found = await house.listings.referrers(app, image.digest, {}, NEVER)
+  const other = await house.listings.referrers(app, digestOf(Buffer.from('x')), {}, NEVER)
   const tags = await house.listings.tags(app, {}, NEVER)
 
   expect(digestsIn(found)).toEqual([])
+  expect(digestsIn(other), 'it has none for the whole repository').toEqual([])
   expect(found.facts).toEqual({ hit: false, fwd: 'stale', detail: 'local' })
   expect(tags.facts, 'what else is remembered stays').toEqual({ hit: false, fwd: 'stale' })
 })
