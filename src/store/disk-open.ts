@@ -13,6 +13,7 @@ import { Quarantine } from './quarantine.ts'
 import { findSpools, PROBE, reconcile } from './recovery.ts'
 import { Room } from './room.ts'
 import { Spools } from './spools.ts'
+import { makeRoomToStart } from './start-room.ts'
 
 export type DiskOptions = {
   readonly folder: string
@@ -43,6 +44,7 @@ export async function openParts(options: DiskOptions): Promise<DiskParts> {
   const { log, outside } = options
   const folder = new Folder(options.folder)
   makeFolders(folder)
+  makeRoomToStart(folder, log)
   const { books, isNew } = openBooks(folder, log)
   try {
     const bootId = bootIdOf()

@@ -213,7 +213,8 @@ export class Disk implements AsyncDisposable {
       else noteCleanStop(books)
       await removeFile(folder.holder)
     } catch (thrown) {
-      this.#log.error({ error: thrown }, 'the books could not be closed; the next start sets them right')
+      books.abandon()
+      this.#log.error({ error: thrown }, 'the books could not be closed as whole: the next start sets them right')
     }
     await Promise.all([blobFolders.sha256.close(), blobFolders.sha512.close()])
   }

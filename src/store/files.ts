@@ -1,5 +1,5 @@
 import { close, constants, fdatasync, fstat, fsync, open, read, type Stats, write } from 'node:fs'
-import { mkdir, rename, rm, unlink } from 'node:fs/promises'
+import { rename, rm, unlink } from 'node:fs/promises'
 import { DiskError } from './disk-error.ts'
 
 /** Reading what another may have planted: never along a symbolic link, never hanging on a FIFO. */
@@ -62,7 +62,7 @@ export class OpenFile {
     return this.#run((done) => fdatasync(this.#fd, done))
   }
 
-  /** As flush, with all that the file system knows of it: for folders. */
+  /** As flush, with all that the file system knows of it: for folders, whose names last from then on. */
   flushWhole(): Promise<void> {
     return this.#run((done) => fsync(this.#fd, done))
   }
@@ -125,16 +125,6 @@ export async function replaceFile(path: string, bytes: Uint8Array): Promise<void
   await rename(draft, path)
 }
 
-/** Makes the names in `folder` last: a rename is on the medium when its folder is. */
-export async function flushFolder(folder: string): Promise<void> {
-  const file = await OpenFile.open(folder, constants.O_RDONLY | constants.O_DIRECTORY)
-  try {
-    await file.flushWhole()
-  } finally {
-    await file.close()
-  }
-}
-
 /** Whether there was a file to remove and it is gone. Never rejects. */
 export async function removeFile(path: string): Promise<boolean> {
   try {
@@ -143,8 +133,4 @@ export async function removeFile(path: string): Promise<boolean> {
   } catch {
     return false // absent, or a failing disk: swept or found again at the next start
   }
-}
-
-export async function makeFolder(path: string): Promise<void> {
-  await mkdir(path, { recursive: true })
 }

@@ -26,8 +26,8 @@ export function openBooks(folder: Folder, log: Log): OpenedBooks {
       'the books could not be opened: they are set aside and made anew',
     )
   }
-  setSqliteAside(folder.books)
   try {
+    setSqliteAside(folder.books)
     return { books: openAsHolder(folder), isNew: true }
   } catch (error) {
     if (error instanceof DiskError) throw error
@@ -38,11 +38,19 @@ export function openBooks(folder: Folder, log: Log): OpenedBooks {
 function openAsHolder(folder: Folder): Books {
   try {
     const books = Books.open(folder.books)
-    writeFileSync(folder.holder, `${process.pid}\n`)
+    noteHolder(folder)
     return books
   } catch (error) {
     if (!(error instanceof DiskError) || !String(codeOf(error.cause)).startsWith('SQLITE_BUSY')) throw error
     throw new DiskError('failed', `the folder ${folder.path} is in use by ${holderOf(folder)}`, error)
+  }
+}
+
+function noteHolder(folder: Folder): void {
+  try {
+    writeFileSync(folder.holder, `${process.pid}\n`)
+  } catch {
+    // a full disk: whoever comes second learns less
   }
 }
 

@@ -23,8 +23,8 @@ export async function openSqliteIndex(folder: string, log: Log): Promise<Index> 
     if (error instanceof DiskError) throw error
     log.error({ error, asideAs: `${path}.torn` }, 'the index could not be opened: it is set aside and begun anew')
   }
-  setSqliteAside(path)
   try {
+    setSqliteAside(path)
     return await openAt(path)
   } catch (error) {
     if (error instanceof DiskError) throw error

@@ -115,6 +115,23 @@ test('fault 30: on a volume without a byte left a blob can still be evicted, whi
   expect(await disk.put(contentOf(4, MIB).digest, contentOf(4, MIB).bytes)).toBe(true)
 })
 
+test('fault 30: on a volume without a byte left it starts, keeping what it can', async () => {
+  const folder = await newVolume('size=16m')
+  const contents = [1, 2, 3, 4].map((seed) => contentOf(seed, MIB))
+  {
+    await using disk = await openDisk(folder)
+    for (const { digest, bytes } of contents) expect(await disk.put(digest, bytes)).toBe(true)
+    await fillUp(join(folder, 'ballast'))
+  }
+
+  await using disk = await openDisk(folder)
+
+  expect(disk.counts().blobs).toBeGreaterThanOrEqual(2)
+  for (const { digest, bytes } of contents.filter(({ digest }) => disk.find(digest))) {
+    expect((await disk.readWhole(digest, MIB))?.equals(bytes)).toBe(true)
+  }
+})
+
 test('fault 90: what was removed is free again on the volume', async () => {
   const folder = await newVolume('size=64m')
   await using disk = await openDisk(folder)
