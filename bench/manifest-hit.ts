@@ -21,7 +21,7 @@ export const manifestHit: Question = {
           [TAG, tagCpu],
         ] as const) {
           const path = manifestPath(image, reference)
-          await wrk({ ...load, path, connections: 16, seconds: 1 }) // code paths get warm
+          await wrk({ ...load, path, connections: 16, seconds: 2 }) // code paths get warm
           const mark = await bench.upstream.mark()
           const before = await server.cpuSeconds()
           const { requests } = await wrk({ ...load, path, connections: 16 })

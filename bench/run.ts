@@ -82,9 +82,15 @@ async function askAll(asked: readonly Question[], runs: number, only: ReadonlySe
   const rows: Row[] = []
   for (const question of asked) {
     const startedMs = performance.now()
-    const answered = await question.ask(bench)
-    console.error(`\n${question.name} (${Math.round((performance.now() - startedMs) / 1000)} s)\n${tableOf(answered)}`)
-    rows.push(...answered)
+    try {
+      const answered = await question.ask(bench)
+      const seconds = Math.round((performance.now() - startedMs) / 1000)
+      console.error(`\n${question.name} (${seconds} s)\n${tableOf(answered)}`)
+      rows.push(...answered)
+    } catch (error) {
+      console.error(`\n${question.name} has no answer: ${error instanceof Error ? error.message : error}`)
+      process.exitCode = 1 // the other questions are asked all the same
+    }
   }
   return rows
 }

@@ -18,7 +18,7 @@ export const smallBlobHit: Question = {
     for (let run = 0; run < bench.runs; run++) {
       for (const [who, server] of field) {
         const load = { port: server.port, path: blobPath(image, image.config), bodyBytes: image.config.sizeBytes }
-        await wrk({ ...load, connections: 16, seconds: 1 })
+        await wrk({ ...load, connections: 16, seconds: 2 })
         const before = await server.cpuSeconds()
         const { requests } = await wrk({ ...load, connections: 16, seconds: 3 })
         cpu.add(who, ((await server.cpuSeconds()) - before) * (1e6 / requests))

@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { getManifest, pullManifest } from './kit/bench.ts'
+import { downloadWhole, mustBeRight } from './kit/downloads.ts'
 import { medianOf, type Question, Samples } from './kit/question.ts'
 
 const ASKS = 21
@@ -12,7 +13,11 @@ export const upstreamDown: Question = {
     const [first, next] = [new Samples(), new Samples()]
     for (let run = 0; run < bench.runs; run++) {
       await using field = await bench.field(['millpond', 'registry', 'nginx'], { fresh: '1s' })
-      for (const [, { port }] of field) for (let warm = 0; warm < ASKS; warm++) await pullManifest(port, image)
+      for (const [who, { port }] of field) {
+        for (let warm = 0; warm < ASKS; warm++) await pullManifest(port, image)
+        // an image without its layers is no answer to one who can't turn back after the manifest
+        for (const blob of [image.config, ...image.layers]) mustBeRight(await downloadWhole(port, image, blob, 1), who)
+      }
       await sleep(2000)
       await bench.upstream.stop()
       try {

@@ -30,7 +30,7 @@ upstreams:
 `,
   )
   const profile = process.env['BENCH_PROFILE'] // a folder: a CPU profile of each Millpond, written when it stops
-  const profiling = profile === undefined ? [] : ['--cpu-prof', '--cpu-prof-dir', profile]
+  const profiling = !profile ? [] : ['--cpu-prof', '--cpu-prof-dir', profile]
   const command = [process.execPath, ...profiling, 'src/main.ts', 'serve', '--config', configPath] as const
   const server = new ServerProcess(port, command, { logPath: join(o.folder, 'log'), cwd: ROOT })
   await server.answering()
