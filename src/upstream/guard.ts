@@ -1,5 +1,5 @@
 import { lookup as systemLookup } from 'node:dns'
-import { isIP, type LookupFunction, type Socket } from 'node:net'
+import { isIP, type LookupFunction, type OnReadOpts, type Socket } from 'node:net'
 import { buildConnector } from 'undici'
 import { OciError } from '../base/errors.ts'
 import { isLinkLocal, type Reach, reachOf } from './address.ts'
@@ -14,7 +14,12 @@ export type GuardOptions = {
   readonly lookup?: LookupFunction | undefined
 }
 
-type ConnectOptions = { readonly ca: readonly string[] | undefined; readonly timeoutMs: number }
+type ConnectOptions = {
+  readonly ca: readonly string[] | undefined
+  readonly timeoutMs: number
+  /** Where the socket's bytes go instead of into its stream. */
+  readonly onread?: OnReadOpts | undefined
+}
 
 const RANK: Readonly<Record<Reach, number>> = { public: 0, private: 1, loopback: 2, never: 3 }
 
@@ -48,11 +53,18 @@ export class Guard {
   }
 
   /** Opens sockets, judging each address. */
-  connector({ ca, timeoutMs }: ConnectOptions): buildConnector.connector {
+  connector({ ca, timeoutMs, onread }: ConnectOptions): buildConnector.connector {
     const connectors = new Map(
       [true, false].map((isNamed) => {
         const lookup = this.#judgedLookup(isNamed)
-        const common = { lookup, autoSelectFamily: true, allowH2: false, timeout: timeoutMs, rejectUnauthorized: true }
+        const common = {
+          lookup,
+          autoSelectFamily: true,
+          allowH2: false,
+          timeout: timeoutMs,
+          rejectUnauthorized: true,
+          ...(onread && { onread }),
+        }
         return [isNamed, buildConnector(ca ? { ...common, ca: [...ca] } : common)]
       }),
     )

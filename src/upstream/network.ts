@@ -1,6 +1,9 @@
+import type { OnReadOpts } from 'node:net'
 import { getCACertificates } from 'node:tls'
 import { Agent, type buildConnector, Client, type Dispatcher, EnvHttpProxyAgent, Pool } from 'undici'
+import type { Clock } from '../base/clock.ts'
 import { KIB } from '../base/units.ts'
+import { BlobSockets } from './blob-sockets.ts'
 import { Receiver } from './receiver.ts'
 
 /** Sockets kept apart, so that long blobs never make a manifest or a token wait: 32 an endpoint in all. */
@@ -22,12 +25,19 @@ export type NetworkOptions = {
   readonly extraCa: string | undefined
   readonly proxy: ProxySettings
   /** Opens sockets by our guard's rules. */
-  readonly connector: (options: { ca: readonly string[] | undefined; timeoutMs: number }) => buildConnector.connector
+  readonly connector: (options: {
+    ca: readonly string[] | undefined
+    timeoutMs: number
+    onread?: OnReadOpts
+  }) => buildConnector.connector
+  readonly clock: Clock
 }
 
 /** The socket pools of one endpoint: HTTP/1.1, kept alive. */
 export class Network implements AsyncDisposable {
   readonly #dispatchers: Readonly<Record<Lane, Dispatcher>>
+  /** The faster way for blobs; undefined behind a proxy. */
+  readonly blobSockets: BlobSockets | undefined
 
   constructor(options: NetworkOptions) {
     const ca = options.extraCa === undefined ? undefined : [...getCACertificates('default'), options.extraCa]
@@ -35,6 +45,11 @@ export class Network implements AsyncDisposable {
       heads: dispatcherOf(options, ca, { connections: CONNECTIONS_OF.heads }),
       blobs: dispatcherOf(options, ca, { connections: CONNECTIONS_OF.blobs }),
       fresh: dispatcherOf(options, ca, { connections: CONNECTIONS_OF.heads, pipelining: 0 }),
+    }
+    const { connector, connectMs, clock } = options
+    const connectorOf = (onread: OnReadOpts) => connector({ ca, timeoutMs: connectMs, onread })
+    if (!isProxied(options.proxy)) {
+      this.blobSockets = new BlobSockets({ connectionsMax: CONNECTIONS_OF.blobs, clock, connectorOf })
     }
   }
 
@@ -44,6 +59,7 @@ export class Network implements AsyncDisposable {
 
   /** Cuts whatever is under way. */
   async [Symbol.asyncDispose](): Promise<void> {
+    this.blobSockets?.close()
     await Promise.all(Object.values(this.#dispatchers).map((dispatcher) => dispatcher.destroy()))
   }
 }
@@ -65,7 +81,7 @@ function dispatcherOf(options: NetworkOptions, ca: string[] | undefined, sizes: 
     maxHeaderSize: HEADERS_BYTES_MAX,
   }
   const { http = '', https = '', no = '' } = options.proxy
-  if (http === '' && https === '') return new Agent(agentOptions)
+  if (!isProxied(options.proxy)) return new Agent(agentOptions)
   return new EnvHttpProxyAgent({
     ...agentOptions,
     httpProxy: http,
@@ -76,6 +92,8 @@ function dispatcherOf(options: NetworkOptions, ca: string[] | undefined, sizes: 
     clientFactory: (origin, more) => new Pool(origin, { ...more, headersTimeout: options.headersMs }),
   })
 }
+
+const isProxied = ({ http = '', https = '' }: ProxySettings): boolean => http !== '' || https !== ''
 
 /** A client that notes on each request whether its socket has served before: only the pool knows. */
 function clientOf(origin: URL, options: object): Client {

@@ -1,8 +1,8 @@
 import type { Clock } from '../base/clock.ts'
 import { KIB } from '../base/units.ts'
+import type { Arrivals } from './arrivals.ts'
 import { failureOf, slow, unusable } from './failure.ts'
 import { Pace } from './pace.ts'
-import type { Receiver } from './receiver.ts'
 
 /** Small pieces cost a hash and a write each: up to here, and for so long, more is waited for. */
 const GATHER_BYTES = 256 * KIB
@@ -19,7 +19,7 @@ const DONE = { done: true, value: undefined } as const
  * upstreamFailed: `cut`; `size`, before a byte of a surplus is given.
  */
 export class Pieces implements AsyncIterable<Buffer, void, void>, AsyncIterator<Buffer, void, void> {
-  readonly #receiver: Receiver
+  readonly #arrivals: Arrivals
   readonly #clock: Clock
   readonly #pace: Pace
   readonly #bodyBytes: number | undefined
@@ -27,12 +27,12 @@ export class Pieces implements AsyncIterable<Buffer, void, void>, AsyncIterator<
   #count = 0
   #givenBytes = 0
 
-  constructor(receiver: Receiver, clock: Clock, idleMs: number, bodyBytes: number | undefined) {
-    this.#receiver = receiver
+  constructor(arrivals: Arrivals, clock: Clock, idleMs: number, bodyBytes: number | undefined) {
+    this.#arrivals = arrivals
     this.#clock = clock
     this.#pace = new Pace(idleMs)
     this.#bodyBytes = bodyBytes
-    this.#cancelStart = clock.after(idleMs, () => receiver.abort(new Error('nobody began to read the body')))
+    this.#cancelStart = clock.after(idleMs, () => arrivals.abort(new Error('nobody began to read the body')))
   }
 
   [Symbol.asyncIterator](): this {
@@ -47,32 +47,32 @@ export class Pieces implements AsyncIterable<Buffer, void, void>, AsyncIterator<
       this.#count++
       return { done: false, value: piece }
     } catch (error) {
-      this.#receiver.abort(new Error('the body was given up'))
+      this.#arrivals.abort(new Error('the body was given up'))
       throw error
     }
   }
 
   async return(): Promise<IteratorResult<Buffer, void>> {
     this.#cancelStart()
-    this.#receiver.abort(new Error('the body was left'))
+    this.#arrivals.abort(new Error('the body was left'))
     return DONE
   }
 
   async #piece(): Promise<Buffer | undefined> {
-    const receiver = this.#receiver
+    const arrivals = this.#arrivals
     const sinceMs = this.#clock.monotonicMs()
     await this.#arrival(sinceMs)
     // Less than this is worth a short wait, but never for the first piece, which somebody may be waiting for.
-    if (this.#count > 0 && !receiver.isOver) await receiver.waitFor(GATHER_BYTES, GATHER_MS, this.#clock)
-    this.#pace.note(this.#clock.monotonicMs() - sinceMs, receiver.arrivedBytes)
-    const piece = receiver.take()
+    if (this.#count > 0 && !arrivals.isOver) await arrivals.waitFor(GATHER_BYTES, GATHER_MS, this.#clock)
+    this.#pace.note(this.#clock.monotonicMs() - sinceMs, arrivals.arrivedBytes)
+    const piece = arrivals.take()
     this.#givenBytes += piece.length
     const expectedBytes = this.#bodyBytes ?? this.#givenBytes
     if (this.#givenBytes > expectedBytes) throw unusable('size', 'the upstream sent more than it said')
     if (this.#pace.isDripping) throw slow('the upstream sends too slowly')
     if (piece.length > 0) return piece
-    if (!receiver.isOver) throw slow('the upstream stopped sending')
-    if (receiver.error !== undefined) throw failureOf(receiver.error, 'answered')
+    if (!arrivals.isOver) throw slow('the upstream stopped sending')
+    if (arrivals.error !== undefined) throw failureOf(arrivals.error, 'answered')
     if (this.#givenBytes < expectedBytes) throw unusable('cut', 'the upstream sent less than it said')
     return undefined
   }
@@ -81,8 +81,8 @@ export class Pieces implements AsyncIterable<Buffer, void, void>, AsyncIterator<
   async #arrival(sinceMs: number): Promise<void> {
     const { idleMs } = this.#pace
     let waitedMs = 0
-    while (this.#receiver.arrivedBytes === 0 && !this.#receiver.isOver && waitedMs < idleMs) {
-      await this.#receiver.waitFor(1, idleMs - waitedMs, this.#clock)
+    while (this.#arrivals.arrivedBytes === 0 && !this.#arrivals.isOver && waitedMs < idleMs) {
+      await this.#arrivals.waitFor(1, idleMs - waitedMs, this.#clock)
       waitedMs = this.#clock.monotonicMs() - sinceMs
     }
   }

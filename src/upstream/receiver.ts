@@ -1,13 +1,12 @@
 import type { Dispatcher } from 'undici'
 import type { Clock } from '../base/clock.ts'
 import { MIB } from '../base/units.ts'
+import { type Awaited, type Events, type Head, Waiter } from './arrivals.ts'
 import { isHangUp } from './failure.ts'
 import { type Headers, lengthOf } from './headers.ts'
 
 /** A piece of a body is at most this long. */
 const PIECE_BYTES = MIB
-
-export type Head = { readonly status: number; readonly headers: Headers }
 
 type Controller = Dispatcher.DispatchController
 type State =
@@ -16,19 +15,11 @@ type State =
   | { readonly at: 'answered'; readonly controller: Controller }
   | { readonly at: 'over'; readonly error: unknown } // undefined: the body ended
 
-type Events = {
-  /** The request left on a socket. */
-  readonly onSent: () => void
-  /** Nothing more will come; the socket is free or destroyed. */
-  readonly onOver: () => void
-  readonly onBytes: (bytes: number) => void
-}
-
 /**
  * One answer as it arrives: the adapter between undici's callbacks and what awaits them. A body is gathered into two
  * buffers: while one is read the other fills, and when it is full the socket is paused.
  */
-export class Receiver implements Dispatcher.DispatchHandler {
+export class Receiver implements Dispatcher.DispatchHandler, Awaited {
   /** Set by the pool: the request went out on a socket that had served others, and may have died since. */
   isOnUsedSocket = false
   readonly head: Promise<Head>
@@ -43,7 +34,7 @@ export class Receiver implements Dispatcher.DispatchHandler {
   /** What still came after the pause, in order; what the socket had read already bounds it. */
   #overflow: Buffer[] = []
   #bufferBytes = PIECE_BYTES
-  #wake: { readonly bytes: number; readonly call: () => void } | undefined
+  readonly #waiter = new Waiter()
 
   constructor(events: Events) {
     this.#events = events
@@ -91,15 +82,7 @@ export class Receiver implements Dispatcher.DispatchHandler {
   /** Resolves when `bytes` have arrived, or nothing more will, or after `ms`. One waiter at a time. */
   waitFor(bytes: number, ms: number, clock: Clock): Promise<void> {
     if (this.arrivedBytes >= bytes || this.isOver) return Promise.resolve()
-    return new Promise((resolve) => {
-      const cancel = clock.after(ms, () => this.#wake?.call())
-      const call = () => {
-        cancel()
-        this.#wake = undefined
-        resolve()
-      }
-      this.#wake = { bytes, call }
-    })
+    return this.#waiter.wait(bytes, ms, clock)
   }
 
   /** Gives up: the socket is destroyed, unless all has come. */
@@ -137,7 +120,7 @@ export class Receiver implements Dispatcher.DispatchHandler {
     this.#events.onBytes(chunk.length)
     this.#append(chunk)
     if (this.#overflow.length > 0 || this.#filledBytes === this.#bufferBytes) controller.pause()
-    if (this.#wake && this.#filledBytes >= Math.min(this.#wake.bytes, this.#bufferBytes)) this.#wake.call()
+    this.#waiter.arrived(this.#filledBytes, this.#bufferBytes)
   }
 
   onResponseEnd(): void {
@@ -159,7 +142,7 @@ export class Receiver implements Dispatcher.DispatchHandler {
     this.#state = { at: 'over', error }
     this.#settle.reject(error ?? new Error('ended without a head'))
     this.#events.onOver()
-    this.#wake?.call()
+    this.#waiter.over()
   }
 }
 

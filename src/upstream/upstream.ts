@@ -133,6 +133,7 @@ function endpointAt(
     extraCa,
     proxy: parts.proxy ?? {},
     connector: (options) => guard.connector(options),
+    clock: outside.clock,
   })
   const timed = { headersMs: timeouts.headers, idleMs: timeouts.idle }
   const wire = new Wire({ network, guard, outside, hooks: parts, timeouts: timed })

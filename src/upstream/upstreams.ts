@@ -57,6 +57,7 @@ export class Upstreams implements AsyncDisposable {
       extraCa: connect.ca === null ? undefined : readFileSync(connect.ca, 'utf8'),
       proxy: this.#parts.proxy,
       connector: (options) => guard.connector(options),
+      clock: this.#outside.clock,
     })
     this.#networks.push(network)
     return { endpoint, dispatcher: network.of('blobs') }

@@ -1,5 +1,7 @@
 import type { Outside } from '../base/clock.ts'
 import { OciError } from '../base/errors.ts'
+import type { Events } from './arrivals.ts'
+import { BlobAnswer, UnknownEnd } from './blob-socket.ts'
 import { Body } from './body.ts'
 import { failureOf, slow } from './failure.ts'
 import type { Guard } from './guard.ts'
@@ -54,45 +56,66 @@ export class Wire {
     this.#parts.guard.check(asking.url)
     const first = await this.#attempt(asking, asking.lane, signal)
     if (first.at === 'answered') return first.answer
-    if (!first.wasStale || signal.aborted) throw first.error
-    const second = await this.#attempt(asking, 'fresh', signal)
+    const { error, wasStale } = first
+    const isLeft = error instanceof UnknownEnd
+    if (isLeft) this.#parts.network.blobSockets?.leave(asking.url)
+    if ((!wasStale && !isLeft) || signal.aborted) throw error
+    const second = await this.#attempt(asking, isLeft ? asking.lane : 'fresh', signal)
     if (second.at === 'answered') return second.answer
     throw second.error
   }
 
-  async #attempt({ method, url, headers }: Asking, lane: Lane, signal: AbortSignal): Promise<Attempt> {
-    const { network, hooks, outside, timeouts } = this.#parts
+  async #attempt(asking: Asking, lane: Lane, signal: AbortSignal): Promise<Attempt> {
+    const { hooks, outside, timeouts } = this.#parts
     const { clock } = outside
-    let cancel = clock.after(QUEUE_MS_MAX, () => receiver.abort(slow('no connection to the upstream became free')))
-    const receiver = new Receiver({
+    let cancel = clock.after(QUEUE_MS_MAX, () => arrivals.abort(slow('no connection to the upstream became free')))
+    const events: Events = {
       onSent: () => {
         cancel()
-        cancel = clock.after(timeouts.headersMs, () => receiver.abort(slow('the upstream did not answer in time')))
+        cancel = clock.after(timeouts.headersMs, () => arrivals.abort(slow('the upstream did not answer in time')))
       },
       onOver: () => {
         cancel()
         signal.removeEventListener('abort', stop)
       },
       onBytes: (bytes) => hooks.onBytes?.(bytes),
-    })
-    const stop = () => receiver.abort(signal.reason)
+    }
+    const { arrivals, begin } = this.#prepared(asking, lane, events)
+    const stop = () => arrivals.abort(signal.reason)
     signal.addEventListener('abort', stop, { once: true })
     if (signal.aborted) stop()
-    else network.of(lane).dispatch(optionsOf(method, url, headers), receiver)
+    else begin()
     try {
-      const head = await receiver.head
+      const head = await arrivals.head
       cancel()
       hooks.onAnswer?.(head.status)
-      return { at: 'answered', answer: { ...head, body: new Body(receiver, clock, timeouts.idleMs) } }
+      return { at: 'answered', answer: { ...head, body: new Body(arrivals, clock, timeouts.idleMs) } }
     } catch (error) {
+      if (error instanceof UnknownEnd) return { at: 'failed', error, wasStale: false }
       const isGivenUp = signal.aborted && !(signal.reason instanceof OciError) // by who asked: no fault of upstream's
       if (!isGivenUp) hooks.onAnswer?.('error')
       return {
         at: 'failed',
-        error: failureOf(error, receiver.wasSent ? 'sent' : 'queued'),
-        wasStale: receiver.wasStale,
+        error: failureOf(error, arrivals.wasSent ? 'sent' : 'queued'),
+        wasStale: arrivals.wasStale,
       }
     }
+  }
+
+  /** Blobs take the way that costs least where it can be taken; all else goes through undici. */
+  #prepared({ method, url, headers, lane: of }: Asking, lane: Lane, events: Events) {
+    const { network } = this.#parts
+    const { blobSockets } = network
+    const sent = headersOf(headers)
+    if (of === 'blobs' && method === 'GET' && blobSockets?.takes(url)) {
+      const answer = new BlobAnswer(events)
+      const begin = () => blobSockets.send({ url, headers: sent, answer }, lane === 'fresh')
+      return { arrivals: answer, begin }
+    }
+    const receiver = new Receiver(events)
+    // Without `reset` undici closes the socket after each HEAD; a body sent after one ends the socket anyway.
+    const options = { origin: url.origin, path: `${url.pathname}${url.search}`, method, headers: sent, reset: false }
+    return { arrivals: receiver, begin: () => void network.of(lane).dispatch(options, receiver) }
   }
 }
 
@@ -101,8 +124,8 @@ type Attempt =
   | { readonly at: 'failed'; readonly error: unknown; readonly wasStale: boolean }
 
 /** Nothing of a client's request is in here: what goes upstream is written by this room alone. */
-function optionsOf(method: Asking['method'], url: URL, headers: Asking['headers']) {
-  const all = { 'user-agent': 'millpond', 'accept-encoding': 'identity', ...headers }
-  // Without `reset` undici closes the socket after each HEAD; a body sent after one ends the socket anyway.
-  return { origin: url.origin, path: `${url.pathname}${url.search}`, method, headers: all, reset: false }
-}
+const headersOf = (headers: Asking['headers']) => ({
+  'user-agent': 'millpond',
+  'accept-encoding': 'identity',
+  ...headers,
+})

@@ -36,7 +36,8 @@ for (const [act, want, why] of [
   [{ status: 429, headers: { 'retry-after': '7' } }, 'accountSpent limited', 'a limit of its own'],
 ] as const satisfies [Act, string, string][]) {
   test(`fault 14: the token endpoint answers with ${why}: ${want}`, async () => {
-    const timeouts = { connect: '300ms', headers: '300ms', idle: '200ms' }
+    const isSilent = want === 'upstreamSlow slow'
+    const timeouts = isSilent ? { connect: '300ms', headers: '300ms', idle: '200ms' } : {}
     await using house = await challenging({}, { timeouts })
     house.fake.behave({ match: /token/, act })
 
