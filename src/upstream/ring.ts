@@ -3,7 +3,7 @@ const STEP_BYTES = 512 * 1024
 
 /**
  * Bytes on their way from a socket to one reader, without a copy: the socket writes into a region that is told to it
- * ahead, the reader is given what was written. Offsets count from the body's start; their place is the rest by the size.
+ * ahead, the reader is given what was written. Offsets count from the body's start, and wrap around.
  */
 export class Ring {
   readonly #bytes: Buffer
