@@ -26,6 +26,7 @@ for (const by of ['ctr', 'crictl'] as const) {
     platforms: by === 'ctr' ? 'one by one' : 'its own alone',
     takesArtifacts: by === 'ctr',
     bytesRatioMax: 1.05, // ranges without an end, left after a chunk
+    rangesMin: 20,
     open: (house) => openNode(house, { version: '2.4', by, fetchesInParallel: true }),
   })
 }

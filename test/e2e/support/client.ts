@@ -29,6 +29,8 @@ export type ClientKind = {
   readonly takesArtifacts: boolean
   /** How often upstream may send a blob's bytes: 1.01, or 1.05 where ranges without an end are asked for. */
   readonly bytesRatioMax: number
+  /** Ranges that it asks Millpond for at least: proof that it does fetch in parallel. */
+  readonly rangesMin?: number
   open(house: House): Promise<Client>
 }
 

@@ -1,4 +1,4 @@
-import { writeFile } from 'node:fs/promises'
+import { readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { stringify } from 'yaml'
@@ -54,6 +54,12 @@ export class Millpond implements AsyncDisposable {
   async killAndStart(): Promise<void> {
     await this.#daemon?.kill()
     await this.restart()
+  }
+
+  /** Answers with a range so far, by its log. */
+  async countRanges(): Promise<number> {
+    const log = await readFile(this.#folder.join(LOG_FILE), 'utf8')
+    return log.split('"status":206').length - 1
   }
 
   /** The end of its log. */

@@ -28,13 +28,19 @@ export async function openNode(house: House, options: NodeOptions): Promise<Clie
  */
 async function writeHosts(hostsFolder: string, house: House): Promise<void> {
   const { url } = house.millpond
+  const capabilities = '  capabilities = ["pull", "resolve"]'
   const hosts = {
-    _default: `[host."${url}"]\n  capabilities = ["pull", "resolve"]\n`,
-    'docker.io': `server = "http://127.0.0.1:9"\n[host."${url}/v2/docker.io"]\n  capabilities = ["pull", "resolve"]\n  override_path = true\n`,
+    _default: [`[host."${url}"]`, capabilities],
+    'docker.io': [
+      'server = "http://127.0.0.1:9"',
+      `[host."${url}/v2/docker.io"]`,
+      capabilities,
+      '  override_path = true',
+    ],
   }
-  for (const [upstream, host] of Object.entries(hosts)) {
+  for (const [upstream, lines] of Object.entries(hosts)) {
     await mkdir(`${hostsFolder}/${upstream}`, { recursive: true })
-    await writeFile(`${hostsFolder}/${upstream}/hosts.toml`, host)
+    await writeFile(`${hostsFolder}/${upstream}/hosts.toml`, `${lines.join('\n')}\n`)
   }
 }
 

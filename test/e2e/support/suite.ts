@@ -77,6 +77,8 @@ export function describeClient(kind: ClientKind): void {
       for (const { digest, size } of house.catalogue.pond.layers)
         expect(counts.blobBytes.get(digest)).toBeGreaterThanOrEqual(size)
       expect(counts.leaks).toBe(0)
+      const ranges = () => house.millpond.countRanges()
+      await expect.poll(ranges).toBeGreaterThanOrEqual(kind.rangesMin ?? 0) // its log comes in batches
     })
 
     for (const other of otherUpstreams) {
