@@ -28,10 +28,10 @@ export function foundOnDisk(blob: OpenBlob, facts: CacheFacts): BlobFound {
   }
 }
 
-/**
- * One that is filling. A reader that was sent nothing when the fill's bytes proved wrong goes on with another fill;
- * no body is ever made of two.
- */
+/** Of a fill that proved wrong, or that kept nothing and has passed: another may bring the bytes. */
+const GOES_OVER: ReadonlySet<string | undefined> = new Set(['digest', 'disk'])
+
+/** One that is filling. A reader that was sent nothing goes on with another fill; no body is ever made of two. */
 export class FoundFilling implements BlobFound {
   readonly sizeBytes: number
   readonly facts: CacheFacts
@@ -59,7 +59,7 @@ export class FoundFilling implements BlobFound {
     try {
       return await this.#reader.read(into, offset, end)
     } catch (error) {
-      const isUnsent = offset === this.#span?.start && error instanceof OciError && error.fault === 'digest'
+      const isUnsent = offset === this.#span?.start && error instanceof OciError && GOES_OVER.has(error.fault)
       if (!isUnsent || this.#isClosed) throw error
       return await (await this.#goOver(error)).read(into, offset, end)
     }

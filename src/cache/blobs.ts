@@ -135,9 +135,10 @@ export class Blobs implements AsyncDisposable {
     for (let look = 0; look < LOOKS_MAX; look++) {
       const isLinked = await this.#parts.links.mayShow(repository, digest)
       const held = await this.#openHeld(repository, digest, isLinked, came)
-      if (held) return held
+      if (held && held !== 'unreadable') return held
       const sizeBytes = (await this.#parts.index.findDescriptor(repository, digest))?.sizeBytes
-      if (this.#parts.disk.find(digest)) continue // it came while we looked
+      if (!held && this.#parts.disk.find(digest)) continue // it came while we looked
+      if (await this.#isOfOtherSize(digest, sizeBytes)) continue
       const seat = this.#join(repository, digest, sizeBytes, from)
       const end = await this.#seated(repository, digest, isLinked, seat, from)
       if ('found' in end) return end.found
@@ -152,7 +153,7 @@ export class Blobs implements AsyncDisposable {
     digest: Digest,
     isLinked: boolean,
     came: CacheFacts | undefined,
-  ): Promise<BlobFound | undefined> {
+  ): Promise<BlobFound | 'unreadable' | undefined> {
     const { disk, log } = this.#parts
     if (!disk.find(digest)) return undefined
     // held and not linked: upstream is asked as if it were not held
@@ -166,8 +167,16 @@ export class Blobs implements AsyncDisposable {
     } catch (error) {
       if (!(error instanceof DiskError)) throw error
       log.warn({ digest, error }, 'a held blob could not be opened')
-      return undefined
+      return 'unreadable' // upstream still has it
     }
+  }
+
+  /** A fill whose starter knows another size ends without us: one of the two was lied to. Waits for that end. */
+  async #isOfOtherSize(digest: Digest, sizeBytes: number | undefined): Promise<boolean> {
+    const fill = this.#parts.fills.find(digest)
+    if (!fill || sizeBytes === undefined || (fill.sizeBytes ?? sizeBytes) === sizeBytes) return false
+    await fill.ended
+    return true
   }
 
   #join(repository: Repository, digest: Digest, sizeBytes: number | undefined, from: Beginning) {

@@ -9,7 +9,7 @@ export type Aim = { readonly start: number; readonly end: number; readonly isWho
 export interface Followed {
   readonly monotonicMs: number
   /** Up to where a reader at `offset` may read now; `offset` itself where it must wait. @throws why it never will */
-  readableEnd(offset: number, isWhole: boolean): number
+  readableEnd(offset: number, aim: Aim): number
   read(into: Buffer, offset: number, end: number): Promise<number>
   /** A reader waits for its next byte, moved on, or left. */
   waits(): void
@@ -35,6 +35,10 @@ export class FillReader implements Follower {
     return this.#offset
   }
 
+  get end(): number {
+    return this.#aim?.end ?? Number.POSITIVE_INFINITY
+  }
+
   get movedMs(): number {
     return this.#movedMs
   }
@@ -52,20 +56,20 @@ export class FillReader implements Follower {
   }
 
   /**
-   * Reads from `offset` on, at least one byte, waiting for it where it must; asking for a byte says that those before
-   * it are no longer needed.
+   * Reads from `offset` on, at least one byte, waiting for it where it must; what was read is no longer needed.
    * @throws {OciError} the fill ended without it, or this reader was cut or has left
    */
   async read(into: Buffer, offset: number, end: number): Promise<number> {
-    if (offset !== this.#offset) {
-      this.#offset = offset
-      this.#movedMs = this.#fill.monotonicMs
-      this.#fill.moved()
-    }
+    this.#moveTo(offset)
     for (;;) {
       if (this.#left) throw this.#left
-      const readable = Math.min(end, this.#fill.readableEnd(offset, this.#aim?.isWhole ?? true))
-      if (readable > offset) return this.#fill.read(into, offset, readable)
+      const aim = this.#aim ?? { start: offset, end, isWhole: true }
+      const readable = Math.min(end, this.#fill.readableEnd(offset, aim))
+      if (readable > offset) {
+        const length = await this.#fill.read(into, offset, readable)
+        this.#moveTo(offset + length)
+        return length
+      }
       this.#waiting = Promise.withResolvers()
       this.#fill.waits()
       await this.#waiting.promise
@@ -85,6 +89,13 @@ export class FillReader implements Follower {
 
   close(): void {
     this.#leave(new OciError('internal', 'the client has left'))
+  }
+
+  #moveTo(offset: number): void {
+    if (offset === this.#offset) return
+    this.#offset = offset
+    this.#movedMs = this.#fill.monotonicMs
+    this.#fill.moved()
   }
 
   #leave(why: OciError): void {

@@ -48,7 +48,7 @@ export class Fills implements AsyncDisposable {
     return this.#underWay.get(digest)
   }
 
-  /** Joins the fill of `digest`, or starts one. It may be over already: then its end is to be awaited. */
+  /** Joins the fill of `digest`, or starts one; one that is over is waited for, since both have the same spool. */
   joinOrStart(
     digest: Digest,
     start: () => Pick<FillParts, 'repository' | 'sources' | 'sizeBytes' | 'first'>,
@@ -63,6 +63,7 @@ export class Fills implements AsyncDisposable {
       sizeBytes,
       first,
       sources: this.#trusted(digest, sources),
+      after: found?.isOver ? found.ended : undefined,
       onUnread: (unread) => this.#leftAlone(unread),
     })
     this.#underWay.set(digest, fill)

@@ -1,4 +1,5 @@
 import type { Hash } from 'node:crypto'
+import { OciError } from '../base/errors.ts'
 import { MIB } from '../base/units.ts'
 import { type Digest, hasherOf, matches } from '../oci/digest.ts'
 import type { Place } from './place.ts'
@@ -32,9 +33,7 @@ export class InOrderHash {
   /** Takes from its place what came ahead, or before a restart. One walk at a time; all who ask wait for the same. */
   catchUp(place: Place): Promise<void> {
     if (!this.#catchingUp && place.held.endFrom(this.#at) === this.#at) return Promise.resolve()
-    this.#catchingUp ??= this.#walk(place).finally(() => {
-      this.#catchingUp = undefined
-    })
+    this.#catchingUp ??= this.#walk(place)
     return this.#catchingUp
   }
 
@@ -45,11 +44,15 @@ export class InOrderHash {
 
   async #walk(place: Place): Promise<void> {
     const buffer = Buffer.allocUnsafe(MIB)
-    for (let end = place.held.endFrom(this.#at); end > this.#at; end = place.held.endFrom(this.#at)) {
-      const length = await place.read(buffer, this.#at, end)
-      if (length === 0) return // held and not readable: the file was cut behind our back, and the hash will tell
-      this.#hasher.update(buffer.subarray(0, length))
-      this.#at += length
+    try {
+      for (let end = place.held.endFrom(this.#at); end > this.#at; end = place.held.endFrom(this.#at)) {
+        const length = await place.read(buffer, this.#at, end)
+        if (length === 0) throw new OciError('internal', 'bytes that are held could not be hashed', { fault: 'disk' })
+        this.#hasher.update(buffer.subarray(0, length))
+        this.#at += length
+      }
+    } finally {
+      this.#catchingUp = undefined // in the turn of the last look: what comes now finds no walk that would miss it
     }
   }
 }

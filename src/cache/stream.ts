@@ -69,15 +69,18 @@ export async function stream(
   return { at: 'closed' }
 }
 
-/** One turn: a source's answer, as far as `stepEnd` or as it goes. */
+/** One turn: a source's answer, as far as `stepEnd` or as it goes. A body that is not read is left at once. */
 async function take(
   gap: Gap,
   source: Source,
   stepEnd: number,
   signal: AbortSignal,
 ): Promise<'step' | 'gave way' | Failing> {
+  const turn = new AbortController()
+  const abort = () => turn.abort(signal.reason)
+  signal.addEventListener('abort', abort, { once: true })
   try {
-    const told = await source.open(askedOf(gap, stepEnd), signal)
+    const told = await source.open(askedOf(gap, stepEnd), turn.signal)
     if (told.at !== 'found') return told
     if (gap.heard(told, source) === 'give way') return 'gave way'
     await receive(gap, told, stepEnd, signal)
@@ -86,6 +89,9 @@ async function take(
     return cut('the body of the blob ended early')
   } catch (thrown) {
     return { at: 'error', error: ociErrorOf(thrown) }
+  } finally {
+    signal.removeEventListener('abort', abort)
+    turn.abort()
   }
 }
 

@@ -24,7 +24,8 @@ export interface Filled {
   wants(): Iterable<Want>
   /** @throws {OciError} upstreamFailed: another size than the blob has */
   heard(told: BlobOpen, source: Source): void
-  write(offset: number, piece: Buffer): Promise<void>
+  /** @returns false where some of it came from elsewhere meanwhile */
+  write(offset: number, piece: Buffer): Promise<boolean>
   endsAt(sizeBytes: number): void
   /** A stream ended and no other is left. */
   idle(): void
@@ -179,7 +180,7 @@ class Running implements Gap {
       const isHeld = heldEnd > this.#offset
       const until = Math.min(this.end, isHeld ? heldEnd : (held.findNext(this.#offset) ?? this.end))
       const part = rest.subarray(0, Math.min(rest.length, until - this.#offset))
-      if (!isHeld) await this.#fill.write(this.#offset, part)
+      if (!isHeld && !(await this.#fill.write(this.#offset, part))) continue
       this.#offset += part.length
       rest = rest.subarray(part.length)
     }

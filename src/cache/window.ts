@@ -10,6 +10,8 @@ const STANDSTILL_MS = 10_000
 export interface Follower {
   /** The next byte it wants. */
   readonly offset: number
+  /** Where it will stop: one that ends before the window holds nobody up. */
+  readonly end: number
   /** When it last moved, by the monotonic clock. */
   readonly movedMs: number
   /** Ends it, with its connection. */
@@ -51,11 +53,17 @@ export class Window implements Place {
     gaps: (end: number) => (this.#end < end ? [{ start: this.#end, end }] : []),
   }
 
+  /** Up to where it has come. */
+  get end(): number {
+    return this.#end
+  }
+
   /** Waits for room, which is made by readers that move, or that are cut for standing still. */
   async write(offset: number, piece: Buffer): Promise<void> {
     const end = offset + piece.length
     const { signal } = this.#parts
     while (!signal.aborted && end - this.#needed() > WINDOW_BYTES) await this.#room()
+    if (offset !== this.#end) return // another brought it while this one waited
     this.#pieces.push({ start: offset, bytes: Buffer.from(piece) })
     this.#end = end
     this.#drop()
@@ -93,14 +101,20 @@ export class Window implements Place {
   /** The first byte in the window that a reader still wants. */
   #needed(): number {
     let least = this.#end
-    for (const follower of this.#parts.followers) least = Math.min(least, follower.offset)
+    for (const follower of this.#followers()) least = Math.min(least, follower.offset)
     return Math.max(least, this.#start)
+  }
+
+  /** Those who want something that comes through here. */
+  #followers(): Follower[] {
+    const { followers, start } = this.#parts
+    return [...followers].filter(({ offset, end }) => offset < end && end > start)
   }
 
   /** Waits until a reader moves; the slowest is cut where it stood still too long. */
   async #room(): Promise<void> {
-    const { followers, outside, signal } = this.#parts
-    const slowest = [...followers].sort((one, other) => one.offset - other.offset)[0]
+    const { outside, signal } = this.#parts
+    const slowest = this.#followers().sort((one, other) => one.offset - other.offset)[0]
     if (!slowest) return this.#drop()
     const leftMs = slowest.movedMs + STANDSTILL_MS - outside.clock.monotonicMs()
     if (leftMs <= 0) {

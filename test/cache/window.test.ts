@@ -65,7 +65,7 @@ test('what can’t be kept takes no newcomers: they start a fill of their own', 
   const source = new ScriptedSource('a', LARGE, () => ({ holdAfter: MIB, until: gate.promise }))
   const first = house.join(LARGE, [source])
   const one = pullWhole(first, LARGE)
-  await first.told
+  await vi.waitFor(() => expect(first.takesNewcomers).toBe(false), { interval: 1 })
 
   const second = house.join(LARGE, [source])
   const other = pullWhole(second, LARGE)
