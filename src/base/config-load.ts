@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs'
 import { type Document, isMap, isScalar, LineCounter, parseDocument, parse as parseYaml } from 'yaml'
 import { type Config, configSchema, Secret } from './config.ts'
 import { contradictionsIn } from './config-checks.ts'
+import { troublesInFiles, unreadableText } from './config-files.ts'
 import { type ConfigKey, configKeys } from './config-keys.ts'
 import { ConfigError, nearestOf, type Path, pathText, type Trouble, troublesOf } from './config-trouble.ts'
 
@@ -38,7 +39,7 @@ function readFile(name: string): { name: string; text: string } {
   try {
     return { name, text: readFileSync(name, 'utf8') }
   } catch (error) {
-    throw new ConfigError([`${name} can't be read: ${codeOf(error)}`])
+    throw new ConfigError([`${name} can't be read: ${unreadableText(error)}`])
   }
 }
 
@@ -54,7 +55,7 @@ export function parseConfig({ file, environment, flags }: ConfigSources): Loaded
   overlay(raw, keys, (key) => flagOf(flags, key.flag), origins)
   const parsed = configSchema.safeParse(raw)
   if (!parsed.success) throw new ConfigError(troublesOf(parsed.error, raw, keys).map(sayWhere))
-  const troubles = contradictionsIn(parsed.data)
+  const troubles = [...contradictionsIn(parsed.data), ...troublesInFiles(parsed.data)]
   if (troubles.length > 0) throw new ConfigError(troubles.map(sayWhere))
   const config = withPasswords(parsed.data, environment, sayWhere)
   return { config: frozen(config), warnings: unknownVariables(environment, keys) }
@@ -187,15 +188,8 @@ function findPassword({ passwordFile, passwordEnv }: Named, environment: Environ
     const text = readFileSync(passwordFile ?? '', 'utf8').replace(/\r?\n$/, '')
     return text === '' ? `has passwordFile ${passwordFile}, which is empty` : new Secret(text)
   } catch (error) {
-    return `has passwordFile ${passwordFile}, which can't be read: ${codeOf(error)}`
+    return `has passwordFile ${passwordFile}, which can't be read: ${unreadableText(error)}`
   }
-}
-
-const codeOf = (error: unknown): string => {
-  const code: unknown = error instanceof Error ? Reflect.get(error, 'code') : undefined
-  if (code === 'ENOENT') return 'no such file'
-  if (code === 'EACCES') return 'permission denied'
-  return typeof code === 'string' ? code : 'unknown error'
 }
 
 /** What Kubernetes sets for a Service that is named millpond: no configuration. */

@@ -1,3 +1,4 @@
+import { generateKeyPairSync } from 'node:crypto'
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -7,6 +8,7 @@ import { loadConfig, parseConfig } from '../../src/base/config-load.ts'
 import { ConfigError } from '../../src/base/config-trouble.ts'
 import { upstreamsOf } from '../../src/base/config-upstreams.ts'
 import { WELL_KNOWN } from '../../src/base/well-known.ts'
+import { TEST_TLS } from '../support/tls.ts'
 
 type Given = { readonly environment?: Record<string, string>; readonly flags?: Record<string, string> }
 
@@ -143,6 +145,36 @@ test('a variable that is not known is told, and what Kubernetes sets for a Servi
 test('a file that is not there is told in a sentence', () => {
   expect(troubleOf(() => loadConfig('/nowhere/millpond.yaml', new Map(), {}))).toEqual([
     "/nowhere/millpond.yaml can't be read: no such file",
+  ])
+})
+
+test('PEM files that are not there, hold no certificate or another key are refused with the place', async () => {
+  const folder = await mkdtemp(join(tmpdir(), 'millpond-config-'))
+  onTestFinished(() => rm(folder, { recursive: true }))
+  const other = generateKeyPairSync('ec', { namedCurve: 'P-256' }).privateKey.export({ type: 'pkcs8', format: 'pem' })
+  const files = { 'a.crt': TEST_TLS.cert, 'a.key': TEST_TLS.key, 'b.key': other, 'garbage.crt': 'garbage\n' }
+  for (const [name, text] of Object.entries(files)) await writeFile(join(folder, name), text)
+  const tlsOf = (cert: string, key: string) => `tls:\n  cert: ${folder}/${cert}\n  key: ${folder}/${key}\n`
+  const caOf = (name: string) => `upstreams:\n  a.io:\n    connect: { ca: ${folder}/${name} }\n`
+
+  const told = [
+    ...[tlsOf('a.crt', 'a.key'), tlsOf('none', 'a.key'), tlsOf('garbage.crt', 'a.key'), tlsOf('a.crt', 'b.key')],
+    ...[caOf('a.crt'), caOf('none'), caOf('garbage.crt'), caOf('a.key')],
+  ].map((text) =>
+    troubleOf(() => read(text))
+      .join('\n')
+      .replaceAll(folder, ''),
+  )
+
+  expect(told).toEqual([
+    '',
+    "millpond.yaml:2: tls.cert is /none, which can't be read: no such file",
+    'millpond.yaml:2: tls.cert is /garbage.crt: a file of certificates in PEM is wanted',
+    "millpond.yaml:3: tls.key is /b.key: the PEM of tls.cert's own key is wanted",
+    '',
+    "millpond.yaml:3: upstreams.a.io.connect.ca is /none, which can't be read: no such file",
+    'millpond.yaml:3: upstreams.a.io.connect.ca is /garbage.crt: a file of certificates in PEM is wanted',
+    'millpond.yaml:3: upstreams.a.io.connect.ca is /a.key: a file of certificates in PEM is wanted',
   ])
 })
 
