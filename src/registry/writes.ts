@@ -4,19 +4,30 @@ import type { FastifyInstance } from 'fastify'
 import type { Dispatcher } from 'undici'
 import { OciError } from '../base/errors.ts'
 import type { Log } from '../base/log.ts'
+import type { Digest } from '../oci/digest.ts'
 import type { RegistryHost } from '../oci/names.ts'
 import type { Exchange } from './exchange.ts'
 import { clientLocationOf, passedDownOf, passedUpOf, upstreamPathOf } from './passing.ts'
 import type { Passing } from './routes.ts'
 
 /** Where an upstream's writes go: one endpoint, since what is begun at one must be ended there. */
-export type WriteTarget = { readonly host: RegistryHost; readonly endpoint: URL; readonly dispatcher: Dispatcher }
+export type WriteTarget = {
+  readonly host: RegistryHost
+  readonly endpoint: URL
+  readonly dispatcher: Dispatcher
+  /** How long it may take none of a body, and how long it may think before it answers. */
+  readonly answerMs: number
+  readonly onAnswer: (status: number | 'error') => void
+}
 
 export type WriteParts = {
   readonly targets: readonly WriteTarget[]
   /** Clears what a write has made untrue: negative answers, tags, listings. Awaited before its client is answered. */
   readonly onWritten: (passing: Passing) => Promise<void>
 }
+
+/** A client may be silent for longer than upstream, whose silence it is told; undici counts in half seconds. */
+const SLACK_MS = 2_000
 
 type Underway = { readonly exchange: Exchange; readonly passing: Passing; readonly at: number }
 
@@ -34,7 +45,10 @@ export class Writes {
   /** Takes an exchange that `handle`, fastify's, is then given. */
   pass(exchange: Exchange, passing: Passing, handle: () => void): void {
     const at = this.#parts.targets.findIndex(({ host }) => host === passing.target.repository.host)
-    if (at < 0) throw new OciError('internal', 'no endpoint of this upstream takes writes')
+    const target = this.#parts.targets[at]
+    if (!target) throw new OciError('internal', 'no endpoint of this upstream takes writes')
+    exchange.digest = digestIn(passing)
+    exchange.request.setTimeout(target.answerMs + SLACK_MS) // node then destroys the socket of who stands still
     this.#underway.set(exchange.request, { exchange, passing, at })
     exchange.response.once('close', () => exchange.passed(exchange.response.statusCode))
     handle()
@@ -61,12 +75,16 @@ export class Writes {
         disableRequestLogging: true,
         internalRewriteLocationHeader: false,
         replyOptions: {
+          timeout: target.answerMs,
+          retryDelay: () => null, // else a GET that meets a 503 would be sent ten times more
           rewriteRequestHeaders: (_request, headers) => passedUpOf(headers),
           rewriteHeaders: (headers, request) => this.#answerHeadersOf(request?.raw, headers, target),
           onResponse: (request, reply, response) => {
+            target.onAnswer(reply.statusCode)
             void this.#written(request.raw, reply.statusCode).then(() => reply.send(bodyOf(response)))
           },
           onError: (reply, { error }) => {
+            target.onAnswer('error')
             reply.hijack()
             this.#fail(reply.request.raw, failureOf(error))
           },
@@ -108,6 +126,11 @@ const prefixOf = (at: number): string => `/to-${at}`
 
 /** The body as the proxy has it; its type names the wrong one of node's messages. */
 const bodyOf = (response: { readonly stream: unknown }): unknown => response.stream
+
+function digestIn(passing: Passing): Digest | undefined {
+  if (passing.route === 'blob') return passing.digest
+  return passing.route === 'manifest' && 'digest' in passing.reference ? passing.reference.digest : undefined
+}
 
 /** A blob or a manifest came or went; an upload that is only begun or continued (202) has changed nothing. */
 const hasChanged = (method: string | undefined, status: number): boolean =>

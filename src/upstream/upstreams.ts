@@ -15,8 +15,16 @@ export type UpstreamsParts = {
   readonly hooksOf: (host: RegistryHost) => Hooks
 }
 
-/** The first endpoint of an upstream, and the way there. */
-export type WriteWay = { readonly endpoint: URL; readonly dispatcher: Dispatcher }
+/** A registry that is given a blob's last byte may hash or copy the whole before it answers. */
+const WRITE_ANSWER_MS = 5 * 60_000
+
+/** The first endpoint of an upstream, the way there, and how long it may take over one write. */
+export type WriteWay = {
+  readonly endpoint: URL
+  readonly dispatcher: Dispatcher
+  readonly answerMs: number
+  readonly onAnswer: (status: number | 'error') => void
+}
 
 /** Every upstream that is served, each built when it is first asked: most of the well-known never are. */
 export class Upstreams implements AsyncDisposable {
@@ -60,7 +68,9 @@ export class Upstreams implements AsyncDisposable {
       clock: this.#outside.clock,
     })
     this.#networks.push(network)
-    return { endpoint, dispatcher: network.of('blobs') }
+    const { onAnswer = () => undefined } = this.#parts.hooksOf(host)
+    const answerMs = Math.max(WRITE_ANSWER_MS, timeouts.headers)
+    return { endpoint, dispatcher: network.of('blobs'), answerMs, onAnswer }
   }
 
   /** Cuts whatever is under way. */

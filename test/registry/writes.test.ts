@@ -12,7 +12,7 @@ type Seen = { line: string; headers: IncomingHttpHeaders; body: string; isWhole:
 type Act = (request: IncomingMessage, response: ServerResponse) => void
 
 /** An upstream that takes writes, and a front that passes them on to it. */
-async function startPushed(act: Act, endpointPath = '') {
+async function startPushed(act: Act, endpointPath = '', answerMs = 60_000) {
   const seen: Seen[] = []
   const server = createServer(async (message, response) => {
     const each: Seen = { line: `${message.method} ${message.url}`, headers: message.headers, body: '', isWhole: false }
@@ -31,7 +31,9 @@ async function startPushed(act: Act, endpointPath = '') {
   const origin = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
   const written: string[] = []
   const dispatcher = new Agent()
-  const target = { endpoint: new URL(origin + endpointPath), dispatcher }
+  const answers: unknown[] = []
+  const onAnswer = (status: unknown) => void answers.push(status)
+  const target = { endpoint: new URL(origin + endpointPath), dispatcher, answerMs, onAnswer }
   const house = await startFront({
     registries: registriesOf(
       ['docker.io', { ...RULES, push: true }],
@@ -45,7 +47,7 @@ async function startPushed(act: Act, endpointPath = '') {
     onWritten: async (passing: Passing) => void written.push(`${passing.route} ${passing.target.repository.path}`),
   })
   return {
-    ...{ ...house, seen, written, origin, server },
+    ...{ ...house, seen, written, answers, origin, server },
     [Symbol.asyncDispose]: async () => {
       server.closeAllConnections()
       server.close()
@@ -84,6 +86,7 @@ test('a write goes upstream as it came, and its answer comes back as it is', asy
   expect(house.written).toEqual(['manifest a'])
   await until(() => house.done.length > 0)
   expect(house.done).toMatchObject([{ route: 'manifest', outcome: 'passed', status: 201, upstream: 'push.example' }])
+  expect(house.answers).toEqual([201])
 })
 
 test("fault 79: the client's Authorization goes along, its cookies, hop-by-hop and unknown fields do not", async () => {
@@ -207,6 +210,38 @@ test('an upstream that cannot be reached is 502 UNAVAILABLE', async () => {
   expect(response.status).toBe(502)
   expect(await response.json()).toMatchObject({ errors: [{ code: 'UNAVAILABLE' }] })
   expect(house.done).toMatchObject([{ status: 502, outcome: 'failed', route: 'write' }])
+})
+
+test('an upstream that takes a push and never answers is 504, and is not asked again', async () => {
+  await using house = await startPushed(() => undefined, '', 200)
+
+  const response = await fetch(`${house.url}/v2/a/blobs/sha256:${hex}`, { method: 'DELETE' })
+
+  expect([response.status, response.headers.get('docker-distribution-api-version')]).toEqual([504, 'registry/2.0'])
+  expect(await response.json()).toMatchObject({ errors: [{ code: 'UNAVAILABLE' }] })
+  expect([house.seen.length, house.answers]).toEqual([1, ['error']])
+  expect(house.done).toMatchObject([{ status: 504, outcome: 'failed', digest: `sha256:${hex}` }])
+})
+
+test('a client that stands still amid its push is cut, and upstream with it', async () => {
+  await using house = await startPushed(answering(202), '', 200)
+  const sending = request(`${house.url}/v2/a/blobs/uploads/1`, { method: 'PATCH' })
+  const failed = once(sending, 'error')
+  sending.write('begin ')
+
+  await failed
+  await until(() => house.done.length > 0)
+
+  expect(house.seen).toMatchObject([{ body: 'begin ', isWhole: false }])
+  expect(house.done).toMatchObject([{ outcome: 'left' }])
+})
+
+test("an upload's state that upstream answers with 503 is told at once", async () => {
+  await using house = await startPushed(answering(503, { 'retry-after': '30' }))
+
+  const state = await fetch(`${house.url}/v2/a/blobs/uploads/1`)
+
+  expect([state.status, house.seen.length]).toEqual([503, 1])
 })
 
 test('a large body streams: upstream sees its begin before its end is sent', async () => {
