@@ -1,4 +1,5 @@
 import type { Outside } from '../base/clock.ts'
+import { OciError } from '../base/errors.ts'
 import { MIB } from '../base/units.ts'
 import type { Digest } from '../oci/digest.ts'
 import { MANIFEST_BYTES_MAX } from '../oci/manifest.ts'
@@ -16,6 +17,8 @@ import type { Asking } from './wire.ts'
 
 /** A page of tags, or a list of referrers, is at most this long. */
 const LISTING_BYTES_MAX = 4 * MIB
+/** Whoever hangs is asked last for so long: each answer would take its whole patience again. */
+const SLOW_MS = 30_000
 
 type Timeouts = { readonly totalMs: number }
 type Answered = Extract<Reply, { at: 'answered' }>
@@ -31,6 +34,7 @@ export class Endpoint {
   readonly #outside: Outside
   /** Blobs are counted apart from manifests by those who limit: one's 429 doesn't stop the other. */
   readonly #rests: Readonly<Record<Kind['limit'], Rest>>
+  #slowUntilMs = Number.NEGATIVE_INFINITY
 
   constructor(url: URL, asker: Asker, timeouts: Timeouts, outside: Outside) {
     this.url = url
@@ -48,6 +52,11 @@ export class Endpoint {
   /** Milliseconds for which it wants no more requests for manifests. */
   get restMs(): number {
     return this.#rests.manifests.leftMs
+  }
+
+  /** Whether it lately took longer than it may. */
+  get isSlow(): boolean {
+    return this.#outside.clock.monotonicMs() < this.#slowUntilMs
   }
 
   getManifest(path: RepositoryPath, reference: Reference, signal: AbortSignal): Promise<ManifestTold> {
@@ -93,7 +102,8 @@ export class Endpoint {
    */
   async openBlob(path: RepositoryPath, digest: Digest, asked: Asked, signal: AbortSignal): Promise<BlobTold> {
     const kind = blobKind(rangeHeaderOf(asked))
-    const answered = answeredOf(await this.#ask('GET', `${path}/blobs/${digest}`, path, kind, signal), [200, 206])
+    const reply = await this.#noting(this.#ask('GET', `${path}/blobs/${digest}`, path, kind, signal))
+    const answered = answeredOf(reply, [200, 206])
     if (answered.at !== 'answered') return answered
     return await reading(answered, ({ status, headers, body }) => {
       if (isEncoded(headers)) throw unusable('encoding', 'the upstream encoded a blob though identity was asked for')
@@ -150,7 +160,19 @@ export class Endpoint {
 
   /** Everything but blobs' bodies ends within the time for connecting and for answering. */
   #within<T>(signal: AbortSignal, act: (signal: AbortSignal) => Promise<T>): Promise<T> {
-    return within(this.#outside.clock, this.#timeouts.totalMs, signal, act)
+    return this.#noting(within(this.#outside.clock, this.#timeouts.totalMs, signal, act))
+  }
+
+  async #noting<T>(work: Promise<T>): Promise<T> {
+    try {
+      const done = await work
+      this.#slowUntilMs = Number.NEGATIVE_INFINITY
+      return done
+    } catch (error) {
+      const isSlow = error instanceof OciError && error.reason === 'upstreamSlow'
+      if (isSlow) this.#slowUntilMs = this.#outside.clock.monotonicMs() + SLOW_MS
+      throw error
+    }
   }
 }
 

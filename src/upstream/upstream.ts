@@ -37,8 +37,8 @@ export type UpstreamParts = Hooks & {
 export class Upstream implements AsyncDisposable {
   readonly host: RegistryHost
   readonly config: UpstreamConfig
-  /** In the order in which they are asked; they hold the same content. */
-  readonly endpoints: readonly Endpoint[]
+  /** As configured; they hold the same content. */
+  readonly #configured: readonly Endpoint[]
   readonly #networks: readonly Network[]
   readonly #log: Log
 
@@ -49,8 +49,19 @@ export class Upstream implements AsyncDisposable {
     this.#log = parts.log
     const extraCa = config.connect.ca === null ? undefined : readFileSync(config.connect.ca, 'utf8')
     const built = endpointUrlsOf(host, config).map((url) => endpointAt(url, config, outside, parts, extraCa))
-    this.endpoints = built.map(({ endpoint }) => endpoint)
+    this.#configured = built.map(({ endpoint }) => endpoint)
     this.#networks = built.map(({ network }) => network)
+  }
+
+  /** In the order in which they are asked: as configured, but for those that hung lately. */
+  get endpoints(): readonly Endpoint[] {
+    if (!this.#configured.some(({ isSlow }) => isSlow)) return this.#configured
+    return this.#configured.toSorted((one, other) => Number(one.isSlow) - Number(other.isSlow))
+  }
+
+  /** Where writes go: what is begun at one endpoint must be ended there. */
+  get first(): Endpoint | undefined {
+    return this.#configured[0]
   }
 
   getManifest(path: RepositoryPath, reference: Reference, signal: AbortSignal): Promise<ManifestTold> {

@@ -55,7 +55,7 @@ export class Upstreams implements AsyncDisposable {
   /** For writes that are passed on: sockets of their own, since a push may be long. */
   writesOf(host: RegistryHost): WriteWay | undefined {
     const config = this.#configs.get(host)
-    const endpoint = this.of(host)?.endpoints[0]?.url
+    const endpoint = this.of(host)?.first?.url
     if (!config || !endpoint) return undefined
     const { connect, timeouts, realms } = config
     const guard = new Guard({ endpoint, realms, isPrivateAllowed: connect.private })

@@ -1,4 +1,5 @@
 import { expect, test } from 'vitest'
+import { systemOutside } from '../../src/base/clock.ts'
 import { parseReference } from '../../src/oci/names.ts'
 import { seededBytes } from '../support/images.ts'
 import { startUpstream } from '../support/upstream.ts'
@@ -78,4 +79,37 @@ test('the next endpoint is asked when one fails, and not when one says 404', asy
   expect(await failing.getManifest(path, latest, never)).toMatchObject({ at: 'found' })
   expect(await telling.getManifest(path, latest, never)).toEqual({ at: 'absent' })
   expect(await faultOf(alone.getManifest(path, latest, never))).toBe('upstreamFailed connect')
+})
+
+test('an endpoint that hangs is asked last for a while, so that it costs its patience once', async () => {
+  await using hanging = await startUpstream()
+  await using full = await startUpstream()
+  const image = full.addImage('library/a', 'latest')
+  hanging.behave({ match: /v2/, act: { hang: true } })
+  const { clock, random } = systemOutside
+  let sleptMs = 0
+  const outside = {
+    random,
+    clock: {
+      wallMs: () => clock.wallMs(),
+      monotonicMs: () => clock.monotonicMs() + sleptMs,
+      sleep: clock.sleep.bind(clock),
+      after: clock.after.bind(clock),
+    },
+  }
+  const timeouts = { connect: '1s', headers: '100ms' }
+  await using upstream = upstreamAt([hanging.origin, full.origin], { config: { timeouts }, outside })
+  const namesNow = () => upstream.endpoints.map(({ name }) => `http://${name}`)
+
+  const first = await upstream.headManifest(path, latest, never)
+  const second = await upstream.getManifest(path, latest, never)
+  const askedLast = namesNow()
+
+  expect([first.at, second.at]).toEqual(['found', 'found'])
+  expect(await bytesOf(await openBlob(upstream, image.config.digest))).toHaveLength(image.config.size)
+  sleptMs = 30_000
+  expect(hanging.requests).toHaveLength(1)
+  expect(askedLast).toEqual([full.origin, hanging.origin])
+  expect(namesNow()).toEqual([hanging.origin, full.origin])
+  expect(upstream.first?.name).toBe(new URL(hanging.origin).host)
 })
