@@ -127,9 +127,13 @@ export class House implements AsyncDisposable {
     return this.ask(`/v2/${path}/blobs/${digest}`, asking)
   }
 
+  askAdmin(path: string): Promise<Answered> {
+    return ask(`${this.adminOrigin}${path}`)
+  }
+
   /** One of the numbers at /metrics, by its whole name and labels. */
   async number(series: string): Promise<number | undefined> {
-    const { body } = await ask(`${this.adminOrigin}/metrics`)
+    const { body } = await this.askAdmin('/metrics')
     const line = body
       .toString()
       .split('\n')
