@@ -62,8 +62,9 @@ export class Exchange {
   isLast = false
   readonly #around: Surroundings
   readonly #startedMs: number
-  /** Kept: a request lets go of its socket when its answer has gone. */
+  /** Kept: a request lets go of its socket when its answer has gone, and a write's URL becomes upstream's. */
   readonly #socket: Socket
+  readonly #url: string
   #facts: CacheFacts | undefined
   #left: AbortController | undefined
   #bytes = 0
@@ -78,6 +79,7 @@ export class Exchange {
     this.isHead = request.method === 'HEAD'
     this.#around = around
     this.#socket = request.socket
+    this.#url = request.url ?? ''
     this.#startedMs = around.clock.monotonicMs()
   }
 
@@ -182,7 +184,7 @@ export class Exchange {
 
   /** Told back only where it could be a host: what a stranger wrote is no header of ours. */
   #namespaceUnread(): string | undefined {
-    const ns = namespaceOf(this.request.url ?? '')
+    const ns = namespaceOf(this.#url)
     return ns !== undefined && /^[A-Za-z0-9.:[\]-]{1,259}$/.test(ns) ? ns : undefined
   }
 
@@ -207,9 +209,8 @@ export class Exchange {
   }
 
   #path(): string {
-    const url = this.request.url ?? ''
-    const question = url.indexOf('?')
-    return question < 0 ? url : url.slice(0, question)
+    const question = this.#url.indexOf('?')
+    return question < 0 ? this.#url : this.#url.slice(0, question)
   }
 
   #end(outcome: Outcome, status: number): void {

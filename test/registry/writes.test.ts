@@ -85,7 +85,8 @@ test('a write goes upstream as it came, and its answer comes back as it is', asy
   expect(response.headers.get('oci-namespace')).toBe('push.example')
   expect(house.written).toEqual(['manifest a'])
   await until(() => house.done.length > 0)
-  expect(house.done).toMatchObject([{ route: 'manifest', outcome: 'passed', status: 201, upstream: 'push.example' }])
+  const path = '/v2/push.example/a/manifests/1'
+  expect(house.done).toMatchObject([{ route: 'manifest', outcome: 'passed', status: 201, path }])
   expect(house.answers).toEqual([201])
 })
 
