@@ -147,18 +147,20 @@ for (const [what, act] of [
   ['a login page', { body: '<html>please sign in</html>', headers: { 'content-type': 'text/html' } }],
   ['nothing', { body: '' }],
 ] as const) {
-  test(`fault 5: an upstream that answers ${what} for a blob gives an error, and nothing is kept`, async () => {
-    await using upstream = await startUpstream()
-    await using house = await startHouse(upstream)
-    const digest = await withLayer(house, [upstream])
-    upstream.behave({ match: BLOBS, act })
+  for (const isNamed of [true, false]) {
+    test(`fault 5: ${what} for a blob is an error and not kept, its size known: ${isNamed}`, async () => {
+      await using upstream = await startUpstream()
+      await using house = await startHouse(upstream)
+      const digest = isNamed ? await withLayer(house, [upstream]) : upstream.addBlob(LAYER)
+      upstream.behave({ match: BLOBS, act })
 
-    const { status, headers } = await house.getBlob('library/a', digest)
+      const { status, headers } = await house.getBlob('library/a', digest)
 
-    expect(status).toBe(502)
-    expect(headers['content-type']).toBe('application/json')
-    expect(house.server.disk.find(digest)).toBeUndefined()
-  })
+      expect(status).toBe(502)
+      expect(headers['content-type']).toBe('application/json')
+      expect(house.server.disk.find(digest)).toBeUndefined()
+    })
+  }
 }
 
 for (const range of ['ignore', 'shifted', 'multipart', 'unsatisfiable'] as const) {
