@@ -128,6 +128,21 @@ for (const corruptAt of [0, SIZE >> 1, SIZE - 1]) {
   })
 }
 
+test('fault 4: while the last byte is missing a whole body lacks its tail, though a range of that is there', async () => {
+  await using upstream = await startUpstream()
+  await using house = await startHouse(upstream)
+  const digest = await withLayer(house, [upstream])
+  upstream.behave({ match: BLOBS, act: { stallAfter: SIZE - 1 } })
+
+  const whole = await rawGet(house, `/v2/library/a/blobs/${digest}`)
+  await whole.until(SIZE - TAIL_BYTES)
+  const range = await house.getBlob('library/a', digest, { headers: { range: `bytes=${SIZE - 100}-${SIZE - 2}` } })
+  whole.socket.destroy()
+
+  expect(range.body.equals(LAYER.subarray(SIZE - 100, SIZE - 1))).toBe(true)
+  expect(whole.body.length).toBeLessThanOrEqual(SIZE - TAIL_BYTES)
+})
+
 test('fault 4: a corrupt blob within the tail is asked of the next endpoint before a byte is answered', async () => {
   await using liar = await startUpstream()
   await using honest = await startUpstream()
