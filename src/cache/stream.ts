@@ -7,8 +7,11 @@ import { type Failing, Turns } from './turns.ts'
 
 /** Less than this from one turn is no progress. */
 const PROGRESS_BYTES = 64 * KIB
-/** A range without an end is asked for in growing steps, so that little is under way when another stream takes over. */
-const STEP_FIRST_BYTES = 16 * MIB
+/**
+ * A range without an end is asked for in steps, so that nothing is under way where another stream takes over: what is as
+ * near as the first waits for it (streams.ts). They grow while no other stream runs.
+ */
+const STEP_FIRST_BYTES = 8 * MIB
 
 /** What a stream is to bring: the bytes from `offset` up to `end`, both of which move while it runs. */
 export interface Gap {
@@ -18,6 +21,8 @@ export interface Gap {
   readonly end: number
   /** Whether whoever wants these bytes may leave before the end. */
   readonly isOpenEnded: boolean
+  /** Whether no other stream of its fill runs. */
+  readonly isAlone: boolean
   /** Whether to ask for all of the blob and pass over what is held: no range is to be had. */
   readonly isWhole: boolean
   /** Whether any source has told of the blob yet. */
@@ -62,7 +67,7 @@ export async function stream(
     const stepEnd = gap.isOpenEnded ? Math.min(gap.end, from + stepBytes) : gap.end
     const ended = await take(gap, turn.source, stepEnd, signal)
     if (signal.aborted) return { at: 'aborted' }
-    if (ended === 'step') stepBytes *= 2
+    if (ended === 'step') stepBytes = gap.isAlone ? stepBytes * 2 : STEP_FIRST_BYTES
     else if (ended === 'gave way') return { at: 'gave way' }
     else turns.failed(ended, gap.offset - from >= PROGRESS_BYTES)
   }

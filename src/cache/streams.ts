@@ -99,7 +99,8 @@ export class Streams {
       else if (running.end > offset) running.end = offset
     }
     const isOpenEnded = isRange && until === this.#fill.end
-    const running = new Running(this.#fill, { offset, end: until, isOpenEnded, isWhole: this.#isRangeless }, () => {
+    const gap = { offset, end: until, isOpenEnded, isWhole: this.#isRangeless }
+    const running = new Running(this.#fill, this.#running, gap, () => {
       this.#doWithoutRanges()
       return running.aborter.signal.aborted ? 'give way' : 'go on'
     })
@@ -136,16 +137,19 @@ class Running implements Gap {
   readonly isWhole: boolean
   end: number
   readonly #fill: Filled
+  readonly #all: ReadonlySet<Running>
   readonly #sentAll: () => 'go on' | 'give way'
   #offset: number
 
   /** @param sentAll called where a source sends all of the blob instead of the range */
   constructor(
     fill: Filled,
+    all: ReadonlySet<Running>,
     gap: Pick<Gap, 'offset' | 'end' | 'isOpenEnded' | 'isWhole'>,
     sentAll: () => 'go on' | 'give way',
   ) {
     this.#fill = fill
+    this.#all = all
     this.#offset = gap.offset
     this.end = gap.end
     this.isOpenEnded = gap.isOpenEnded
@@ -155,6 +159,10 @@ class Running implements Gap {
 
   get offset(): number {
     return this.#offset
+  }
+
+  get isAlone(): boolean {
+    return this.#all.size === 1
   }
 
   get isTold(): boolean {

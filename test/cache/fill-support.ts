@@ -1,7 +1,7 @@
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { systemOutside } from '../../src/base/clock.ts'
+import { type Outside, systemOutside } from '../../src/base/clock.ts'
 import type { OciError } from '../../src/base/errors.ts'
 import { silentLog } from '../../src/base/log.ts'
 import { MIB } from '../../src/base/units.ts'
@@ -79,10 +79,9 @@ export class ScriptedSource implements Source {
 }
 
 /** A disk of its own, and fills that keep there. */
-export async function startFills(capBytes = 1024 * MIB) {
+export async function startFills(capBytes = 1024 * MIB, outside: Outside = systemOutside) {
   const folder = await mkdtemp(join(tmpdir(), 'millpond-fills-'))
-  const open = () =>
-    Disk.open({ folder, cap: { bytes: capBytes }, log: silentLog, outside: systemOutside, freeKeptBytes: 0 })
+  const open = () => Disk.open({ folder, cap: { bytes: capBytes }, log: silentLog, outside, freeKeptBytes: 0 })
   let disk = await open()
   const keeper: Keeper = {
     reserve: async (bytes) => disk.shortBytes(bytes) === 0,
@@ -91,7 +90,7 @@ export async function startFills(capBytes = 1024 * MIB) {
     setAside: (spool, why) => disk.setAside(spool, why),
   }
   const ends: FillEnd[] = []
-  const make = () => new Fills({ keeper, outside: systemOutside, log: silentLog }, (end) => ends.push(end))
+  const make = () => new Fills({ keeper, outside, log: silentLog }, (end) => ends.push(end))
   let fills = make()
   return {
     folder,

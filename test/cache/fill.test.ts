@@ -187,6 +187,36 @@ test('eight closed ranges of a cold blob cost its bytes once', async () => {
   expect(source.sentBytes).toBe(large.length)
 })
 
+for (const chunkBytes of [9 * MIB, 10 * MIB]) {
+  test(`parts of ${chunkBytes / MIB} MiB read from open-ended ranges, eight at a time: no more than 1.05 × is asked for`, async () => {
+    await using house = await startFills()
+    const large = seededBytes(12, 64 * MIB)
+    const source = new ScriptedSource('a', large, undefined, 256 * KIB)
+    const right: boolean[] = []
+    let next = 0
+    const work = async () => {
+      for (let start = chunkBytes * next++; start < large.length; start = chunkBytes * next++) {
+        const fill = house.join(large, [source], { offset: start, isRange: true })
+        const end = Math.min(start + chunkBytes, large.length)
+        let bytes = 0
+        const enough = async (piece: Buffer) => {
+          bytes += piece.length
+          return bytes < chunkBytes
+        }
+        const got = await pull(fill, { start, end: large.length }, enough)
+        right.push(got.bytes.subarray(0, end - start).equals(large.subarray(start, end)))
+      }
+    }
+
+    await Promise.all(Array.from({ length: 8 }, work))
+    await house.fills.find(digestOf(large))?.ended
+
+    expect(right).toEqual(Array(Math.ceil(large.length / chunkBytes)).fill(true))
+    const askedBytes = source.asked.reduce((sum, { start, end = large.length }) => sum + end - start, 0)
+    expect(askedBytes).toBeLessThanOrEqual(large.length * 1.05)
+  })
+}
+
 test('a range far ahead is served while the front stands still, and the gaps are closed after', async () => {
   await using house = await startFills()
   const large = seededBytes(5, 40 * MIB)
