@@ -213,6 +213,7 @@ function openUpstreams(upstreams: ByHost, { log, outside, proxies = proxiesIn() 
       hooksOf: (host) => ({
         onAnswer: (status) => metrics.countUpstreamRequest(host, status === 'error' ? undefined : status),
         onBytes: (bytes) => metrics.countUpstreamBytes(host, bytes),
+        onFault: (fault) => metrics.countFillFailure(fault),
       }),
     })
   } catch (error) {

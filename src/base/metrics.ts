@@ -48,7 +48,7 @@ export class Metrics {
     const bytesOut = this.#counter('client_bytes_total', 'Body bytes sent to clients', ['route'])
     const bytesIn = this.#counter('upstream_bytes_total', 'Body bytes received from upstreams', ['upstream'])
     const requests = this.#counter('upstream_requests_total', 'Requests to upstreams', ['upstream', 'status'])
-    this.#fillFailures = this.#counter('fill_failures_total', 'Sources that failed a fill', ['fault'])
+    this.#fillFailures = this.#counter('fill_failures_total', 'What sources did wrong', ['fault'])
     this.#evictedBlobs = this.#counter('evicted_blobs_total', 'Blobs evicted to keep under the cap')
     this.#evictedBytes = this.#counter('evicted_bytes_total', 'Bytes freed by eviction')
     this.#accessLinesLost = this.#counter('access_lines_lost_total', 'Access lines dropped because nobody read them')

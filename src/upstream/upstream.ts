@@ -10,7 +10,7 @@ import { readFileSync } from 'node:fs'
 import type { LookupFunction } from 'node:net'
 import type { Outside } from '../base/clock.ts'
 import type { UpstreamConfig } from '../base/config.ts'
-import { OciError } from '../base/errors.ts'
+import { type Fault, OciError } from '../base/errors.ts'
 import type { Log } from '../base/log.ts'
 import type { Digest } from '../oci/digest.ts'
 import type { Reference, RegistryHost, RepositoryPath } from '../oci/names.ts'
@@ -29,6 +29,8 @@ const HUB_ENDPOINT = 'https://registry-1.docker.io'
 
 export type UpstreamParts = Hooks & {
   readonly log: Log
+  /** An endpoint did wrong when it was asked for anything but a blob's bytes. */
+  readonly onFault?: (fault: Fault) => void
   readonly proxy?: ProxySettings
   /** Left out: the system's resolver. */
   readonly lookup?: LookupFunction
@@ -40,13 +42,13 @@ export class Upstream implements AsyncDisposable {
   /** As configured; they hold the same content. */
   readonly #configured: readonly Endpoint[]
   readonly #networks: readonly Network[]
-  readonly #log: Log
+  readonly #parts: UpstreamParts
 
   /** @throws {Error} the file of extra CAs can't be read */
   constructor(host: RegistryHost, config: UpstreamConfig, outside: Outside, parts: UpstreamParts) {
     this.host = host
     this.config = config
-    this.#log = parts.log
+    this.#parts = parts
     const extraCa = config.connect.ca === null ? undefined : readFileSync(config.connect.ca, 'utf8')
     const built = endpointUrlsOf(host, config).map((url) => endpointAt(url, config, outside, parts, extraCa))
     this.#configured = built.map(({ endpoint }) => endpoint)
@@ -117,8 +119,9 @@ export class Upstream implements AsyncDisposable {
       } catch (error) {
         first ??= error
         const fault = error instanceof OciError ? error.fault : undefined
-        this.#log.debug({ upstream: this.host, endpoint: endpoint.name, fault, err: error }, 'an endpoint failed')
+        this.#parts.log.debug({ upstream: this.host, endpoint: endpoint.name, fault, err: error }, 'an endpoint failed')
         if (signal.aborted) break
+        if (fault !== undefined) this.#parts.onFault?.(fault)
       }
     }
     throw first

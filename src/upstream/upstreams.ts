@@ -6,13 +6,12 @@ import type { Log } from '../base/log.ts'
 import type { RegistryHost } from '../oci/names.ts'
 import { Guard } from './guard.ts'
 import { Network, type ProxySettings } from './network.ts'
-import { Upstream } from './upstream.ts'
-import type { Hooks } from './wire.ts'
+import { Upstream, type UpstreamParts } from './upstream.ts'
 
 export type UpstreamsParts = {
   readonly log: Log
   readonly proxy: ProxySettings
-  readonly hooksOf: (host: RegistryHost) => Hooks
+  readonly hooksOf: (host: RegistryHost) => Pick<UpstreamParts, 'onAnswer' | 'onBytes' | 'onFault'>
 }
 
 /** A registry that is given a blob's last byte may hash or copy the whole before it answers. */

@@ -5,6 +5,7 @@ import { silentLog } from '../../src/base/log.ts'
 import { startServer } from '../../src/server.ts'
 import { ask, open } from '../support/ask.ts'
 import { startHouse } from '../support/house.ts'
+import type { Act } from '../support/misbehave.ts'
 import { startUpstream } from '../support/upstream.ts'
 
 test('an image is pulled once from upstream, and from then on from here', async () => {
@@ -53,6 +54,24 @@ test('what was held before a restart is held after it, with upstream out', async
   expect((await house.getManifest('library/app', 'v1')).body).toEqual(image.manifest)
   expect((await house.getBlob('library/app', layer.digest)).body).toEqual(image.bytesOf(layer.digest))
 })
+
+const WRONGS: readonly (readonly [fault: string, RegExp, Act])[] = [
+  ['token', /token/, { body: '<html>' }],
+  ['redirect', /manifests/, { redirect: 'ftp://storage.test/' }],
+  ['header', /manifests/, { headers: { 'docker-content-digest': ['a', 'b'] } }],
+  ['address', /manifests/, { redirect: 'http://169.254.169.254/' }],
+]
+for (const [fault, match, act] of WRONGS) {
+  test(`what upstream did wrong is counted by its name: ${fault}`, async () => {
+    await using fake = await startUpstream({ auth: { kind: 'bearer' } })
+    fake.addImage('library/app', 'v1')
+    await using house = await startHouse(fake)
+    fake.behave({ match, act })
+
+    expect((await house.getManifest('library/app', 'v1')).status).toBe(502)
+    expect(await house.number(`millpond_fill_failures_total{fault="${fault}"}`)).toBe(1)
+  })
+}
 
 test('each request is one line and is counted, with its outcome, upstream, digest, bytes and time', async () => {
   await using fake = await startUpstream()
