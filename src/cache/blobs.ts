@@ -137,8 +137,11 @@ export class Blobs implements AsyncDisposable {
       const held = await this.#openHeld(repository, digest, isLinked, came)
       if (held && held !== 'unreadable') return held
       const sizeBytes = (await this.#parts.index.findDescriptor(repository, digest))?.sizeBytes
+      for (let other = this.#findOfOtherSize(digest, sizeBytes); other; ) {
+        await other.ended // nothing is awaited after this: the next fill of the digest is ours
+        other = this.#findOfOtherSize(digest, sizeBytes)
+      }
       if (!held && this.#parts.disk.find(digest)) continue // it came while we looked
-      if (await this.#isOfOtherSize(digest, sizeBytes)) continue
       const seat = this.#join(repository, digest, sizeBytes, from)
       const end = await this.#seated(repository, digest, isLinked, seat, from)
       if ('found' in end) return end.found
@@ -171,12 +174,11 @@ export class Blobs implements AsyncDisposable {
     }
   }
 
-  /** A fill whose starter knows another size ends without us: one of the two was lied to. Waits for that end. */
-  async #isOfOtherSize(digest: Digest, sizeBytes: number | undefined): Promise<boolean> {
+  /** A fill whose starter knows another size ends without us: one of the two was lied to. */
+  #findOfOtherSize(digest: Digest, sizeBytes: number | undefined): Fill | undefined {
     const fill = this.#parts.fills.find(digest)
-    if (!fill || sizeBytes === undefined || (fill.sizeBytes ?? sizeBytes) === sizeBytes) return false
-    await fill.ended
-    return true
+    if (!fill || sizeBytes === undefined || (fill.sizeBytes ?? sizeBytes) === sizeBytes) return undefined
+    return fill
   }
 
   #join(repository: Repository, digest: Digest, sizeBytes: number | undefined, from: Beginning) {
