@@ -49,7 +49,12 @@ export type Fault =
   | 'status'
   | 'token'
 
-type Extra = { readonly cause?: unknown; readonly fault?: Fault; readonly retryAfterMs?: number }
+type Extra = {
+  readonly cause?: unknown
+  readonly fault?: Fault
+  readonly retryAfterMs?: number
+  readonly upstreamStatus?: number
+}
 
 /** The one error that crosses rooms: `message` is for the client, `cause` for the log alone. */
 export class OciError extends Error {
@@ -58,12 +63,15 @@ export class OciError extends Error {
   readonly fault: Fault | undefined
   /** How long the client is asked to wait; undefined says nothing of it. */
   readonly retryAfterMs: number | undefined
+  /** What upstream answered, where that is what went wrong. */
+  readonly upstreamStatus: number | undefined
 
   constructor(reason: Reason, message: string, extra: Extra = {}) {
     super(message, { cause: extra.cause })
     this.reason = reason
     this.fault = extra.fault
     this.retryAfterMs = extra.retryAfterMs
+    this.upstreamStatus = extra.upstreamStatus
   }
 
   get answer(): readonly [status: number, code: string] {

@@ -147,7 +147,8 @@ export class Listings implements AsyncDisposable {
     } catch (error) {
       // what was refused to us last is not shown in an outage either
       if (!isOutage(error) || this.#refused.has(keyOf(repository, ''))) throw error
-      const status = error.reason === 'accountSpent' && { fwdStatus: 429 }
+      const { upstreamStatus: fwdStatus } = error
+      const status = fwdStatus !== undefined && { fwdStatus }
       if (stored) return foundOf(stored, { hit: false, fwd: 'stale', ...status })
       const local = await wanted.local(isAbsent)
       if (!local) throw isAbsent ? wanted.absent() : error

@@ -161,8 +161,8 @@ export class Resolver {
   }
 
   #lastKnown(known: Known, failure: OciError): Resolved {
-    const status = statusOf(failure)
-    const facts: CacheFacts = { hit: false, fwd: 'stale', ...(status !== undefined && { fwdStatus: status }) }
+    const { upstreamStatus: fwdStatus } = failure
+    const facts: CacheFacts = { hit: false, fwd: 'stale', ...(fwdStatus !== undefined && { fwdStatus }) }
     return { ...this.#resolved(known, facts), failure }
   }
 
@@ -274,6 +274,3 @@ export function toldOf(head: Extract<ManifestHead, { readonly at: 'found' }>): T
 }
 
 const slow = (): OciError => new OciError('upstreamSlow', 'the upstream takes too long to answer', { fault: 'slow' })
-
-/** Upstream's status, where the failure tells it. */
-const statusOf = ({ reason }: OciError): number | undefined => (reason === 'accountSpent' ? 429 : undefined)

@@ -38,5 +38,6 @@ export function copyOf(error: OciError): OciError {
     cause: error.cause,
     ...(error.fault !== undefined && { fault: error.fault }),
     ...(error.retryAfterMs !== undefined && { retryAfterMs: error.retryAfterMs }),
+    ...(error.upstreamStatus !== undefined && { upstreamStatus: error.upstreamStatus }),
   })
 }

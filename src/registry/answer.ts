@@ -51,7 +51,7 @@ function retryAfterOf(status: number, retryAfterMs: number | undefined): number 
 /** What an error says of the cache: that it answered by itself, or what upstream did. */
 export function factsOfError(error: OciError): CacheFacts {
   const isOfUpstream = error.fault !== undefined || error.answer[0] >= 502
-  return isOfUpstream
-    ? { hit: false, fwd: 'uri-miss', detail: error.fault ?? error.reason }
-    : { hit: false, detail: error.reason }
+  if (!isOfUpstream) return { hit: false, detail: error.reason }
+  const { upstreamStatus: fwdStatus, fault, reason } = error
+  return { hit: false, fwd: 'uri-miss', ...(fwdStatus !== undefined && { fwdStatus }), detail: fault ?? reason }
 }

@@ -224,7 +224,8 @@ function answeredOf(
   if (wanted.includes(status)) return reply
   body.discard()
   if (absent.includes(status)) return ABSENT
-  throw unusable(status === 416 ? 'range' : 'status', `the upstream answered ${status}`)
+  const fault = status === 416 ? 'range' : 'status'
+  throw new OciError('upstreamFailed', `the upstream answered ${status}`, { fault, upstreamStatus: status })
 }
 
 /** What `read` makes of an answer; where it throws, the body is not left behind on its socket. */

@@ -44,6 +44,10 @@ export class Rest {
 
   #spent(): OciError {
     const retryAfterMs = this.leftMs
-    return new OciError('accountSpent', 'the upstream limits our requests', { fault: 'limited', retryAfterMs })
+    return new OciError('accountSpent', 'the upstream limits our requests', {
+      fault: 'limited',
+      retryAfterMs,
+      upstreamStatus: 429,
+    })
   }
 }

@@ -66,10 +66,7 @@ test('an expired tag costs one HEAD, shared by all who wait, and no GET where th
 })
 
 test('fault 15: an upstream that fails or limits us is stood in for, says so, and is left alone for 5 s', async () => {
-  for (const [status, fwdStatus] of [
-    [500, undefined],
-    [429, 429],
-  ] as const) {
+  for (const status of [500, 429]) {
     const { upstream, house, image } = await given()
     await get(house)
     upstream.behave({ match: /./, act: { status, body: '' } })
@@ -79,7 +76,7 @@ test('fault 15: an upstream that fails or limits us is stood in for, says so, an
     const asked = upstream.requests.length
     const again = await Promise.all([get(house), head(house)])
 
-    const facts = { hit: false, fwd: 'stale', ...(fwdStatus && { fwdStatus }) }
+    const facts = { hit: false, fwd: 'stale', fwdStatus: status }
     expect(found).toMatchObject({ digest: image.digest })
     for (const each of [found, ...again]) expect(each.facts).toEqual(facts)
     expect(upstream.requests).toHaveLength(asked)

@@ -57,5 +57,7 @@ test("an upstream's failure says that it was asked; our own refusal does not", (
   expect(cacheStatusOf(factsOfError(new OciError('upstreamFailed', 'x', { fault: 'connect' })))).toBe(
     'millpond; fwd=uri-miss; detail=connect',
   )
+  const told = new OciError('upstreamFailed', 'x', { fault: 'status', upstreamStatus: 503 })
+  expect(cacheStatusOf(factsOfError(told))).toBe('millpond; fwd=uri-miss; fwd-status=503; detail=status')
   expect(cacheStatusOf(factsOfError(new OciError('nameInvalid', 'x')))).toBe('millpond; detail=nameInvalid')
 })
