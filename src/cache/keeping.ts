@@ -90,7 +90,7 @@ export class Keeping {
     return this.#window && !this.#spool ? Math.min(size, this.#parts.first.end) : size
   }
 
-  /** Whether a reader at `offset` gets all up to `end` here; a window that has moved on, or ends before, is of no use. */
+  /** Whether a reader at `offset` gets all up to `end` here; a window that moved on, or ends before, is of no use. */
   reaches(offset: number, end: number): boolean {
     if (!this.#window) return true
     if (end > this.end) return false
