@@ -16,7 +16,7 @@ const BUFFER = Buffer.allocUnsafe(256 * KIB)
 /** One request: `bytes` from offset `from` are read, then the connection is closed. */
 export type Ask = { readonly from: number; readonly bytes: number; readonly range?: string }
 export type Job = { readonly port: number; readonly path: string; readonly seed: string; readonly asks: readonly Ask[] }
-export type Told = {
+type Told = {
   readonly status: number
   /** Whether all bytes asked for came, and each was the right one; with a range, whether it was answered as one. */
   readonly isRight: boolean

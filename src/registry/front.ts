@@ -24,7 +24,7 @@ export type FrontParts = RouteParts &
   }
 
 /** What a connection may take (faults 24, 25, 66). */
-export const LIMITS = {
+const LIMITS = {
   headBytes: 64 * KIB, // a lazy puller's Range of 1,024 parts is 22 KiB
   headMs: 10_000,
   checkEveryMs: 5_000,

@@ -5,7 +5,7 @@ import type { Repository } from '../oci/names.ts'
 import type { Target } from './request.ts'
 
 /** A page of a listing. `link`: the query that asks for the next one. */
-export type ListingFound = {
+type ListingFound = {
   readonly bytes: Buffer
   readonly contentType: string
   readonly link?: URLSearchParams | undefined

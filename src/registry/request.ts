@@ -27,7 +27,7 @@ export type Asked = { readonly ns: string | undefined } & (
     }
 )
 
-export type Route = Asked['route']
+type Route = Asked['route']
 
 /** What a path's end says. `nameEnd`: how many of the parts before it are the name. */
 type Tail = { readonly route: Exclude<Route, 'ping' | 'catalog'>; readonly nameEnd: number; readonly last: string }

@@ -9,7 +9,7 @@ import { type Server, type ServerOptions, startServer } from '../../src/server.t
 import { type Answered, type Asking, ask } from './ask.ts'
 
 /** As in the file, but that a fake registry may stand for its endpoints. */
-export type HouseUpstream = { readonly of?: Fake | readonly Fake[] } & Readonly<Record<string, unknown>>
+type HouseUpstream = { readonly of?: Fake | readonly Fake[] } & Readonly<Record<string, unknown>>
 type Fake = { readonly origin: string }
 
 export type HouseOptions = Partial<Pick<ServerOptions, 'outside' | 'proxies' | 'freeKeptBytes'>> & {
@@ -22,7 +22,7 @@ export type HouseOptions = Partial<Pick<ServerOptions, 'outside' | 'proxies' | '
 }
 
 /** The default upstream's name, where a test doesn't care. */
-export const REGISTRY = 'registry.test'
+const REGISTRY = 'registry.test'
 
 /**
  * A whole server in this process, on ports of its own, with a folder of its own. Dropped with `await using`.

@@ -9,7 +9,7 @@ export const ROOT = join(dirname(fileURLToPath(import.meta.url)), '..', '..')
 /** A node of the syntax tree, as loosely as the checks need it. */
 export type Node = { readonly type: string; readonly start: number; readonly end: number } & Record<string, unknown>
 
-export type Import = { readonly to: string; readonly line: number }
+type Import = { readonly to: string; readonly line: number }
 
 /** One file as read: `path` is from the root, with `/`. */
 export type Source = {

@@ -34,12 +34,12 @@ export type Image = {
   readonly layers: readonly Descriptor[]
 }
 
-export type Index = { readonly repository: string; readonly tag: string; readonly digest: string } & {
+type Index = { readonly repository: string; readonly tag: string; readonly digest: string } & {
   readonly amd64: Image
   readonly arm64: Image
 }
 
-export type Artifact = { readonly repository: string; readonly tag: string; readonly digest: string } & {
+type Artifact = { readonly repository: string; readonly tag: string; readonly digest: string } & {
   readonly referrers: readonly string[]
   /** Lists them where there is no referrers API (distribution-spec 1.1, "Referrers Tag Schema"). */
   readonly referrersTag: string

@@ -4,7 +4,7 @@ import { Daemon } from './daemon.ts'
 import type { Folder } from './folder.ts'
 import { debianTool, goTool, goToolFolder } from './tools.ts'
 
-export type ContainerdVersion = '1.6' | '2.4'
+type ContainerdVersion = '1.6' | '2.4'
 
 export type Containerd = AsyncDisposable & {
   readonly socket: string

@@ -9,7 +9,7 @@ const MANIFEST = /^\/v2\/(.+)\/manifests\/([^/]+)$/
 const BLOB = /^\/v2\/(.+)\/blobs\/([^/]+)$/
 
 /** What an upstream was asked for, counted where a real one would count it. */
-export class Counts {
+class Counts {
   /** Pulls in Docker Hub's sense: GETs of a manifest that were answered with it, by `repository@digest`. */
   readonly pulls = new Map<string, number>()
   /** Bytes of bodies of blobs that left, by digest. */
