@@ -8,7 +8,7 @@ import { type Failing, Turns } from './turns.ts'
 /** Less than this from one turn is no progress. */
 const PROGRESS_BYTES = 64 * KIB
 /**
- * A range without an end is asked for in steps, so that nothing is under way where another stream takes over: what is as
+ * A range without an end is asked for in steps: nothing is under way where another stream takes over then. What is as
  * near as the first waits for it (streams.ts). They grow while no other stream runs.
  */
 const STEP_FIRST_BYTES = 8 * MIB

@@ -75,7 +75,8 @@ test('a manifest that names another size for a digest spoils no pull of the same
   addLayer(upstream, 'hostile/a', layer, 1000)
   await house.getManifest('library/a', 'v1')
   await house.getManifest('hostile/a', 'v1')
-  upstream.behave({ match: /hostile.*blobs/, act: { framing: 'chunked', bytesPerSecond: 4 * MIB } }) // and tells no size
+  // and tells no size
+  upstream.behave({ match: /hostile.*blobs/, act: { framing: 'chunked', bytesPerSecond: 4 * MIB } })
 
   const hostile = house.getBlob('hostile/a', digest)
   await vi.waitFor(() => expect(upstream.requestsOf(/GET .*hostile.*blobs/)).toHaveLength(1), { interval: 1 })
