@@ -3,7 +3,6 @@ import type { Bench } from './bench.ts'
 /** Who does the work; `copying` is nginx without sendfile, `direct` the upstream itself. */
 export const CONTENDERS = ['millpond', 'registry', 'nginx', 'copying', 'direct'] as const
 export type Who = (typeof CONTENDERS)[number]
-const CACHES = ['millpond', 'registry', 'nginx'] as const satisfies readonly Who[]
 
 export const NAME_OF: Record<Who, string> = {
   millpond: 'Millpond',
