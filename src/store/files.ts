@@ -1,4 +1,4 @@
-import { close, constants, fdatasync, fstat, fsync, open, read, type Stats, write } from 'node:fs'
+import { close, constants, fdatasync, fstat, fsync, ftruncate, open, read, type Stats, write } from 'node:fs'
 import { rename, rm, unlink } from 'node:fs/promises'
 import { DiskError } from './disk-error.ts'
 
@@ -55,6 +55,11 @@ export class OpenFile {
       if (bytes === 0) throw new DiskError('failed', 'a write to the disk took no byte')
       put += bytes
     }
+  }
+
+  /** Ends it after so many bytes. */
+  truncate(bytes: number): Promise<void> {
+    return this.#run((done) => ftruncate(this.#fd, bytes, done))
   }
 
   /** Its data are on the medium. After a failure the file is worth nothing: a second try says ok and means nothing. */

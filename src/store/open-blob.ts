@@ -119,7 +119,7 @@ function blobOf(
         return bytes
       } catch (thrown) {
         const error = diskErrorOf(thrown, 'reading a blob')
-        onError(error)
+        if (!left) onError(error) // who left while he read closed it himself: the disk did nothing
         throw error
       }
     },

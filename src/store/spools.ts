@@ -159,7 +159,10 @@ export class Spools {
   }
 }
 
-/** The file at `path` where it is a regular one of at least this length. */
+/**
+ * The file at `path` where it is a regular one of at least this length. What comes after was written and not noted: it
+ * may be more than the blob has.
+ */
 async function findHolding(path: string, bytes: number): Promise<OpenFile | undefined> {
   let file: OpenFile
   try {
@@ -170,7 +173,10 @@ async function findHolding(path: string, bytes: number): Promise<OpenFile | unde
   }
   try {
     const stats = await file.stat()
-    if (stats.isFile() && stats.size >= bytes) return file
+    if (stats.isFile() && stats.size >= bytes) {
+      if (stats.size > bytes) await file.truncate(bytes)
+      return file
+    }
   } catch (error) {
     await file.close()
     throw error

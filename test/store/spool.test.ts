@@ -1,3 +1,4 @@
+import { appendFile } from 'node:fs/promises'
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { RangeSet } from '../../src/store/ranges.ts'
@@ -54,6 +55,22 @@ test('whatever is written, read, kept and restarted, a spool holds what was writ
     }),
     { numRuns: 25 },
   )
+})
+
+test('what a kill left in a spool beyond its note does not keep the blob from being committed', async () => {
+  const folder = await newFolder()
+  await using disk = await openDisk(folder)
+  const kept = await disk.openSpool(content.digest, undefined)
+  await kept.write(0, content.bytes.subarray(0, 500))
+  await kept.keep()
+  await appendFile(kept.path, Buffer.alloc(2 * SIZE)) // of a source that would not stop
+
+  const spool = await disk.openSpool(content.digest, SIZE)
+  await spool.write(500, content.bytes.subarray(500))
+  await disk.commit(spool)
+  await spool.close()
+
+  expect((await readAll(disk, content.digest))?.equals(content.bytes)).toBe(true)
 })
 
 test('pieces written at once at many places all arrive', async () => {
