@@ -210,3 +210,19 @@ test('two streams that come upon the same bytes never write them twice, nor thro
   expect((await far).bytes.equals(LARGE.subarray(20 * MIB))).toBe(true)
   expect(new Set(written).size).toBe(written.length)
 })
+
+test('beyond sixty-four fills the next wait, and then run', async () => {
+  await using house = await startFills()
+  const gate = Promise.withResolvers<void>()
+  const layers = Array.from({ length: 70 }, (_, seed) => seededBytes(seed + 300, 100_000))
+  const sources = layers.map((layer) => new ScriptedSource('a', layer, () => ({ until: gate.promise })))
+  const pulls = layers.map((layer, at) => pullWhole(house.join(layer, sources.slice(at, at + 1)), layer))
+  const asked = () => sources.filter((source) => source.asked.length > 0).length
+  await vi.waitFor(() => expect(asked()).toBe(64))
+
+  gate.resolve()
+  const got = await Promise.all(pulls)
+
+  expect(got.every(({ bytes }, at) => layers[at]?.equals(bytes))).toBe(true)
+  await vi.waitFor(() => expect(house.fills.count).toBe(0))
+})

@@ -1,4 +1,5 @@
 import { expect, test, vi } from 'vitest'
+import { systemOutside } from '../../src/base/clock.ts'
 import { MIB } from '../../src/base/units.ts'
 import { TAIL_BYTES } from '../../src/cache/fill.ts'
 import { digestOf } from '../../src/oci/digest.ts'
@@ -106,4 +107,27 @@ test('when its last reader leaves, a fill that keeps nothing ends', async () => 
 
   expect(await fill.ended).toEqual({ at: 'stopped' })
   expect(source.sentBytes).toBeLessThan(LARGE.length)
+})
+
+test('fault 21: who stands still for ten seconds is cut where nothing can be kept, and the others read on', async () => {
+  const { clock, random } = systemOutside
+  // a hundred times as fast
+  const fast = {
+    wallMs: () => clock.wallMs(),
+    monotonicMs: () => clock.monotonicMs() * 100,
+    sleep: (ms: number, signal?: AbortSignal) => clock.sleep(ms / 100, signal),
+    after: (ms: number, act: () => void) => clock.after(ms / 100, act),
+  }
+  await using house = await startFills(4 * MIB, { clock: fast, random })
+  const fill = house.join(LARGE, [new ScriptedSource('a', LARGE)])
+  const gate = Promise.withResolvers<boolean>()
+
+  const still = pullWhole(fill, LARGE, () => gate.promise)
+  const moving = await pullWhole(fill, LARGE)
+  gate.resolve(true)
+
+  expect(moving.error).toBeUndefined()
+  expect(moving.bytes.equals(LARGE)).toBe(true)
+  expect((await still).error).toMatchObject({ reason: 'overloaded' })
+  expect(await fill.ended).toEqual({ at: 'passed' })
 })
