@@ -1,4 +1,5 @@
-import { constants, mkdirSync } from 'node:fs'
+import { constants, mkdirSync, statSync } from 'node:fs'
+import { dirname } from 'node:path'
 import type { Outside } from '../base/clock.ts'
 import type { Cap } from '../base/config.ts'
 import type { Log } from '../base/log.ts'
@@ -74,10 +75,23 @@ export function noteCleanStop(books: Books): void {
 function makeFolders(folder: Folder): void {
   for (const path of [folder.blobsOf('sha256'), folder.blobsOf('sha512'), folder.spools, folder.quarantine]) {
     try {
-      mkdirSync(path, { recursive: true })
+      makeFolder(path)
     } catch (error) {
       throw new DiskError('failed', `nothing can be kept in ${folder.path}: the folder ${path} can't be made`, error)
     }
+  }
+}
+
+/** Node's own `recursive` tries for ever where a parent is there and takes no folders, such as /proc (M). */
+function makeFolder(path: string): void {
+  try {
+    mkdirSync(path)
+  } catch (error) {
+    const code: unknown = error instanceof Error ? Reflect.get(error, 'code') : undefined
+    if (code === 'EEXIST' && statSync(path).isDirectory()) return
+    if (code !== 'ENOENT') throw error
+    makeFolder(dirname(path))
+    mkdirSync(path)
   }
 }
 

@@ -83,3 +83,15 @@ test('a spool that is kept is gone on with, in this process and in the next', as
 
   expect((await readAll(again, digest))?.equals(bytes)).toBe(true)
 })
+
+test('a folder is made with all that leads to it', async () => {
+  await using disk = await openDisk(join(await newFolder(), 'a', 'b'))
+
+  expect(await disk.put(contentOf(1, 10).digest, contentOf(1, 10).bytes)).toBe(true)
+})
+
+test('a folder that can’t be made is refused in a sentence, and not tried for ever', async () => {
+  await expect(openDisk('/proc/millpond')).rejects.toThrow(
+    "nothing can be kept in /proc/millpond: the folder /proc/millpond/blobs/sha256 can't be made",
+  )
+})
