@@ -11,6 +11,7 @@ import type { Place } from './place.ts'
 import type { Source } from './source.ts'
 import { type Filled, Streams, type Want } from './streams.ts'
 import type { Failing } from './turns.ts'
+import type { Windows } from './window.ts'
 
 /** A whole body keeps back this much until the digest is right: a blob within it is answered once verified. */
 export const TAIL_BYTES = 64 * KIB
@@ -38,6 +39,7 @@ export type FillParts = {
   /** Where the first reader begins, as far as is known. */
   readonly first: Want
   readonly keeper: Keeper
+  readonly windows: Windows
   readonly outside: Outside
   readonly log: Log
   /** The end of a fill of the same digest that is over and not yet done with its spool. */

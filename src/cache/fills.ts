@@ -10,6 +10,7 @@ import { LRUCache } from 'lru-cache'
 import type { Digest } from '../oci/digest.ts'
 import { Fill, type FillEnd, type FillParts } from './fill.ts'
 import type { Source } from './source.ts'
+import { Windows } from './window.ts'
 
 /** More than this run at a time, and the rest wait (faults.md, "Limits"). */
 const FILLS_MAX = 64
@@ -25,6 +26,7 @@ type Common = Pick<FillParts, 'keeper' | 'outside' | 'log'>
 export class Fills implements AsyncDisposable {
   readonly #common: Common
   readonly #onEnd: (end: FillEnd) => void
+  readonly #windows = new Windows()
   readonly #underWay = new Map<Digest, Fill>()
   readonly #running = new Set<Fill>()
   readonly #queue: Fill[] = []
@@ -58,6 +60,7 @@ export class Fills implements AsyncDisposable {
     const { repository, sources, sizeBytes, first } = start()
     const fill = new Fill({
       ...this.#common,
+      windows: this.#windows,
       digest,
       repository,
       sizeBytes,

@@ -7,7 +7,7 @@ import type { Spool } from '../store/spool.ts'
 import { InOrderHash } from './in-order.ts'
 import type { Place } from './place.ts'
 import type { Want } from './streams.ts'
-import { type Follower, Window } from './window.ts'
+import { type Follower, Window, type Windows } from './window.ts'
 
 /** Reserved at a time where the size is not known. */
 const RESERVED_STEP_BYTES = 64 * MIB
@@ -31,6 +31,7 @@ type Parts = {
   readonly outside: Outside
   readonly log: Log
   readonly followers: ReadonlySet<Follower>
+  readonly windows: Windows
   /** Aborted when the fill is over. */
   readonly signal: AbortSignal
   /** From now on nothing is kept: one stream, at the front. */
@@ -235,9 +236,9 @@ export class Keeping {
   }
 
   #openWindow(start: number, why: DiskError): void {
-    const { digest, log, outside, followers, signal, onWindow } = this.#parts
+    const { digest, log, onWindow } = this.#parts
     log.warn({ digest, error: why }, 'the disk takes no more: this fill goes on without keeping')
-    this.#window = new Window({ start, before: this.#spool, followers, outside, signal })
+    this.#window = new Window({ ...this.#parts, start, before: this.#spool })
     onWindow()
   }
 

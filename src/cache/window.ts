@@ -3,6 +3,9 @@ import { MIB } from '../base/units.ts'
 import type { Place } from './place.ts'
 
 const WINDOW_BYTES = 16 * MIB
+/** Of all windows, but for what each may always have, so that it moves. */
+const WINDOWS_BYTES = 192 * MIB
+const LEAST_BYTES = MIB
 /** A reader who stands still this long holds everyone up, and is cut. */
 const STANDSTILL_MS = 10_000
 
@@ -18,12 +21,28 @@ export interface Follower {
   cut(): void
 }
 
+/** What all windows hold. */
+export class Windows {
+  #bytes = 0
+
+  /** Whether a window that holds so much may come to hold `thenBytes`. */
+  mayHold(bytes: number, thenBytes: number): boolean {
+    return thenBytes <= LEAST_BYTES || (thenBytes <= WINDOW_BYTES && this.#bytes - bytes + thenBytes <= WINDOWS_BYTES)
+  }
+
+  /** Counts bytes that a window took, or, negative, let go. */
+  add(bytes: number): void {
+    this.#bytes += bytes
+  }
+}
+
 type Parts = {
   /** The first byte that comes through here. */
   readonly start: number
   /** What was spooled below `start` before the disk filled, which stays readable. */
   readonly before?: Place | undefined
   readonly followers: ReadonlySet<Follower>
+  readonly windows: Windows
   readonly outside: Outside
   readonly signal: AbortSignal
 }
@@ -61,10 +80,12 @@ export class Window implements Place {
   /** Waits for room, which is made by readers that move, or that are cut for standing still. */
   async write(offset: number, piece: Buffer): Promise<void> {
     const end = offset + piece.length
-    const { signal } = this.#parts
-    while (!signal.aborted && end - this.#needed() > WINDOW_BYTES) await this.#room()
+    const { signal, windows } = this.#parts
+    const mayTake = () => windows.mayHold(this.#end - this.#start, end - this.#needed())
+    while (!signal.aborted && !mayTake()) await this.#room()
     if (offset !== this.#end) return // another brought it while this one waited
     this.#pieces.push({ start: offset, bytes: Buffer.from(piece) })
+    windows.add(piece.length)
     this.#end = end
     this.#drop()
   }
@@ -95,7 +116,10 @@ export class Window implements Place {
 
   #drop(): void {
     const needed = this.#needed()
-    while (this.#pieces[0] && this.#pieces[0].start + this.#pieces[0].bytes.length <= needed) this.#pieces.shift()
+    for (let first = this.#pieces[0]; first && first.start + first.bytes.length <= needed; first = this.#pieces[0]) {
+      this.#pieces.shift()
+      this.#parts.windows.add(-first.bytes.length)
+    }
   }
 
   /** The first byte in the window that a reader still wants. */

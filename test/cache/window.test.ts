@@ -131,3 +131,26 @@ test('fault 21: who stands still for ten seconds is cut where nothing can be kep
   expect((await still).error).toMatchObject({ reason: 'overloaded' })
   expect(await fill.ended).toEqual({ at: 'passed' })
 })
+
+test('fault 30: all that can’t be kept is held in 256 MiB, however many fills there are', async () => {
+  await using house = await startFills(4 * MIB)
+  const gate = Promise.withResolvers<boolean>()
+  const layer = LARGE.subarray(0, 20 * MIB)
+  const sources = Array.from({ length: 24 }, () => new ScriptedSource('a', layer))
+  const asked = () => sources.reduce((sum, source) => sum + source.sentBytes, 0)
+
+  // each has a fill of its own, whose reader stands still
+  const pulls = []
+  for (const source of sources) {
+    const fill = house.join(layer, [source])
+    pulls.push(pullWhole(fill, layer, () => gate.promise))
+    await vi.waitFor(() => expect(fill.takesNewcomers).toBe(false), { interval: 0 })
+  }
+  await vi.waitFor(() => expect(asked()).toBeGreaterThan(192 * MIB))
+  for (let turn = 0; turn < 500; turn++) await new Promise((resolve) => setImmediate(resolve))
+
+  expect(asked()).toBeLessThanOrEqual(192 * MIB + sources.length * 2 * MIB) // and a piece each, which waits
+  gate.resolve(true)
+  const got = await Promise.all(pulls)
+  expect(got.every(({ bytes }) => bytes.equals(layer))).toBe(true)
+})
