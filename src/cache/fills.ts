@@ -6,19 +6,15 @@
  * Read next: fill.ts, streams.ts and stream.ts (the loop); in store/: spool.ts (what has arrived), reader.ts (how it
  * leaves).
  */
-import { LRUCache } from 'lru-cache'
 import type { Digest } from '../oci/digest.ts'
+import { Blame } from './blame.ts'
 import { Fill, type FillEnd, type FillParts } from './fill.ts'
-import type { Source } from './source.ts'
 import { Windows } from './window.ts'
 
 /** More than this run at a time, and the rest wait (faults.md, "Limits"). */
 const FILLS_MAX = 64
 /** Fills that nobody reads; the one that was left first stops, its spool is kept. */
 const ABANDONED_MAX = 16
-const LIARS_MAX = 1_000
-/** A source that sent wrong bytes for a digest is passed over for so long, where there is another. */
-const LIAR_MS = 60_000
 
 type Common = Pick<FillParts, 'keeper' | 'outside' | 'log'>
 
@@ -32,7 +28,7 @@ export class Fills implements AsyncDisposable {
   readonly #queue: Fill[] = []
   /** Those without a reader, the longest first. */
   readonly #unread = new Set<Fill>()
-  readonly #liars = new LRUCache<Digest, ReadonlySet<string>>({ max: LIARS_MAX, ttl: LIAR_MS })
+  readonly #blame = new Blame()
   #isClosing = false
 
   /** @param onEnd is told how each fill ended */
@@ -65,7 +61,7 @@ export class Fills implements AsyncDisposable {
       repository,
       sizeBytes,
       first,
-      sources: this.#trusted(digest, sources),
+      sources: this.#blame.trusted(digest, sources),
       after: found?.isOver ? found.ended : undefined,
       onUnread: (unread) => this.#leftAlone(unread),
     })
@@ -108,21 +104,9 @@ export class Fills implements AsyncDisposable {
     this.#unread.delete(fill)
     const place = this.#queue.indexOf(fill)
     if (place >= 0) this.#queue.splice(place, 1)
-    if (end.at === 'mismatch') {
-      const known = this.#liars.get(fill.digest) ?? []
-      this.#liars.set(fill.digest, new Set([...known, ...end.liars]))
-    }
+    this.#blame.note(fill.digest, end)
     this.#onEnd(end)
     this.#startNext()
-  }
-
-  /** Those that did not lie about this digest lately; all, where each of them did. */
-  #trusted(digest: Digest, sources: readonly Source[]): readonly Source[] {
-    const liars = this.#liars.get(digest)
-    const trusted = liars ? sources.filter((source) => !liars.has(source.name)) : sources
-    if (trusted.length > 0) return trusted
-    this.#liars.delete(digest)
-    return sources
   }
 
   #leftAlone(fill: Fill): void {

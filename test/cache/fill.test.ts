@@ -88,6 +88,20 @@ for (const flipAt of [0, LAYER.length >> 1, LAYER.length - 1]) {
   })
 }
 
+test('fault 4: where one of two sources lies and the other cuts, each is asked alone, and the blob heals', async () => {
+  await using house = await startFills()
+  const cutting = new ScriptedSource('a', LAYER, () => ({ cutAfter: 2 * MIB }))
+  const lying = new ScriptedSource('b', LAYER, () => ({ flipAt: LAYER.length - 100 }))
+  const ends: string[] = []
+
+  for (let turn = 0; turn < 3 && ends.at(-1) !== 'kept'; turn++) {
+    ends.push((await house.join(LAYER, [cutting, lying]).ended).at)
+  }
+
+  expect(ends).toEqual(['mismatch', 'kept'])
+  expect((await house.held(digestOf(LAYER)))?.equals(LAYER)).toBe(true)
+})
+
 test('fault 19: a range reader open at the mismatch is cut, and the next fill is from another source', async () => {
   await using house = await startFills()
   const liar = new ScriptedSource('a', LAYER, () => ({ flipAt: 5 * MIB }))
