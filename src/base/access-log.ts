@@ -25,7 +25,7 @@ export type AccessSink = (text: string) => Promise<void>
 
 type Options = { readonly clock: Clock; readonly isPretty: boolean; readonly onLost: (lines: number) => void }
 
-const BATCH_CHARS = 16 * 1024
+const BATCH_CHARS = 64 * 1024 // each batch wakes a thread of the pool, which costs as much as ten lines
 const BATCH_MS = 200
 /** Beyond it, nobody is reading: lines are dropped and counted, memory stays. */
 const WAITING_CHARS_MAX = 1024 * 1024

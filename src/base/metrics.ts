@@ -25,7 +25,27 @@ export type DiskNumbers = {
 }
 
 type Child = { inc(amount?: number): void }
-type UpstreamChildren = { readonly bytes: Child; readonly requests: ReadonlyMap<string, Child> }
+type UpstreamTallies = { readonly bytes: Tally; readonly requests: ReadonlyMap<string, Tally> }
+
+/** Counts by adding, and tells the library when somebody reads: its own counting costs as much as parsing. */
+class Tally {
+  readonly #child: Child
+  #untold = 0
+
+  constructor(child: Child) {
+    child.inc(0) // there from the start: else a rate would not see the first event
+    this.#child = child
+  }
+
+  inc(amount = 1): void {
+    this.#untold += amount
+  }
+
+  tell(): void {
+    this.#child.inc(this.#untold)
+    this.#untold = 0
+  }
+}
 
 /** Label of an upstream that wasn't named at the start: labels are bounded. */
 const OTHER = 'other'
@@ -34,9 +54,9 @@ const OTHER = 'other'
 export class Metrics {
   readonly #registry = new Registry()
   readonly #lag = new LoopLag()
-  readonly #answers: ReadonlyMap<Route, ReadonlyMap<Outcome, Child>>
-  readonly #bytesOut: ReadonlyMap<Route, Child>
-  readonly #upstreams: ReadonlyMap<string, UpstreamChildren>
+  readonly #answers: ReadonlyMap<Route, ReadonlyMap<Outcome, Tally>>
+  readonly #bytesOut: ReadonlyMap<Route, Tally>
+  readonly #upstreams: ReadonlyMap<string, UpstreamTallies>
   readonly #fillFailures: Counter<'fault'>
   readonly #evictedBlobs: Counter
   readonly #evictedBytes: Counter
@@ -53,11 +73,11 @@ export class Metrics {
     this.#evictedBytes = this.#counter('evicted_bytes_total', 'Bytes freed by eviction')
     this.#accessLinesLost = this.#counter('access_lines_lost_total', 'Access lines dropped because nobody read them')
     this.#answers = new Map(ROUTES.map((route) => [route, outcomesOf(answers, route)]))
-    this.#bytesOut = new Map(ROUTES.map((route) => [route, fromZero(bytesOut.labels({ route }))]))
+    this.#bytesOut = new Map(ROUTES.map((route) => [route, new Tally(bytesOut.labels({ route }))]))
     this.#upstreams = new Map(
       [...new Set([...upstreams, OTHER])].map((upstream) => [
         upstream,
-        { bytes: fromZero(bytesIn.labels({ upstream })), requests: statusesOf(requests, upstream) },
+        { bytes: new Tally(bytesIn.labels({ upstream })), requests: statusesOf(requests, upstream) },
       ]),
     )
     this.#watchProcess()
@@ -108,6 +128,7 @@ export class Metrics {
 
   /** In Prometheus' text format. */
   text(): Promise<string> {
+    for (const tally of this.#tallies()) tally.tell()
     return this.#registry.metrics()
   }
 
@@ -124,7 +145,13 @@ export class Metrics {
     this.#lag[Symbol.dispose]()
   }
 
-  #upstreamOf(upstream: string): UpstreamChildren | undefined {
+  *#tallies(): Iterable<Tally> {
+    for (const outcomes of this.#answers.values()) yield* outcomes.values()
+    yield* this.#bytesOut.values()
+    for (const { bytes, requests } of this.#upstreams.values()) yield* [bytes, ...requests.values()]
+  }
+
+  #upstreamOf(upstream: string): UpstreamTallies | undefined {
     return this.#upstreams.get(upstream) ?? this.#upstreams.get(OTHER)
   }
 
@@ -180,14 +207,8 @@ export class Metrics {
   }
 }
 
-/** There from the start: else a rate would not see the first event. */
-function fromZero(child: Child): Child {
-  child.inc(0)
-  return child
-}
+const outcomesOf = (counter: Counter<'route' | 'outcome'>, route: Route): ReadonlyMap<Outcome, Tally> =>
+  new Map(OUTCOMES.map((outcome) => [outcome, new Tally(counter.labels({ route, outcome }))]))
 
-const outcomesOf = (counter: Counter<'route' | 'outcome'>, route: Route): ReadonlyMap<Outcome, Child> =>
-  new Map(OUTCOMES.map((outcome) => [outcome, fromZero(counter.labels({ route, outcome }))]))
-
-const statusesOf = (counter: Counter<'upstream' | 'status'>, upstream: string): ReadonlyMap<string, Child> =>
-  new Map(STATUS_CLASSES.map((status) => [status, fromZero(counter.labels({ upstream, status }))]))
+const statusesOf = (counter: Counter<'upstream' | 'status'>, upstream: string): ReadonlyMap<string, Tally> =>
+  new Map(STATUS_CLASSES.map((status) => [status, new Tally(counter.labels({ upstream, status }))]))

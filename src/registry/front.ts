@@ -8,12 +8,15 @@ import { OciError } from '../base/errors.ts'
 import type { Log } from '../base/log.ts'
 import { KIB } from '../base/units.ts'
 import { type Done, Exchange, type Surroundings } from './exchange.ts'
+import type { Registries } from './registries.ts'
+import { Requests } from './requests.ts'
 import { answer, type Passing, type RouteParts } from './routes.ts'
 import { Sockets } from './sockets.ts'
 import { type WriteParts, Writes } from './writes.ts'
 
-export type FrontParts = RouteParts &
+export type FrontParts = Omit<RouteParts, 'requests'> &
   WriteParts & {
+    readonly registries: Registries
     readonly clock: Clock
     readonly log: Log
     /** Called once for each request, when it has ended. */
@@ -48,6 +51,7 @@ export class Front implements AsyncDisposable {
   readonly server: http.Server
   readonly fastify: FastifyInstance
   readonly #parts: FrontParts
+  readonly #routes: RouteParts
   readonly #limits: Limits
   readonly #around: Surroundings
   readonly #writes: Writes
@@ -57,6 +61,7 @@ export class Front implements AsyncDisposable {
   constructor(parts: FrontParts) {
     const { clock, log, onDone } = parts
     this.#parts = parts
+    this.#routes = { ...parts, requests: new Requests(parts.registries) }
     this.#limits = { ...LIMITS, ...parts.limits }
     this.#around = { clock, log, onDone, isDraining: false }
     this.#writes = new Writes(parts, log)
@@ -111,7 +116,7 @@ export class Front implements AsyncDisposable {
       exchange.fail(new OciError('requestInvalid', 'a request has one Host'))
       return
     }
-    const answering = answer(exchange, this.#parts)
+    const answering = answer(exchange, this.#routes)
     if (answering === undefined) return
     this.#sockets.hold(request.socket, response)
     if (!(answering instanceof Promise)) this.#pass(exchange, answering)

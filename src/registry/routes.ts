@@ -12,15 +12,15 @@ import type { Exchange } from './exchange.ts'
 import type { Listings } from './listings.ts'
 import type { ManifestAnswers } from './manifests.ts'
 import { answerReferrers } from './referrers.ts'
-import type { Registries } from './registries.ts'
-import { type Asked, parseRequest } from './request.ts'
+import type { Asked } from './request.ts'
+import type { Requests } from './requests.ts'
 import { answerTags } from './tags.ts'
 
 export type AskedBlob = Extract<Asked, { route: 'blob' }>
 
 /** Who answers what. */
 export type RouteParts = {
-  readonly registries: Registries
+  readonly requests: Requests
   readonly manifests: ManifestAnswers
   readonly listings: Listings
   readonly answerBlob: (exchange: Exchange, asked: AskedBlob) => Promise<void> | undefined
@@ -42,7 +42,7 @@ const PING_HEAD = ['Content-Type', 'application/json', 'Content-Length', String(
 export function answer(exchange: Exchange, parts: RouteParts): Promise<void> | Passing | undefined {
   try {
     const { url = '', headers, method } = exchange.request
-    const asked = parseRequest(url, headers.host, parts.registries)
+    const asked = parts.requests.parse(url, headers.host)
     exchange.asked = asked
     const isRead = method === 'GET' || method === 'HEAD'
     if (!isRead || asked.route === 'upload') return passingOf(asked, method)

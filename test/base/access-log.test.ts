@@ -103,10 +103,10 @@ test('lines leave together, at a size or after a while', async () => {
   expect(batches.join('').split('\n')).toHaveLength(3)
   await log[Symbol.asyncDispose]()
 
-  for (let at = 0; at < 100; at += 1) log.write(ENTRY)
+  for (let at = 0; at < 500; at += 1) log.write(ENTRY)
   expect(batches.length).toBeGreaterThan(1)
   await log[Symbol.asyncDispose]()
-  expect(batches.join('').split('\n')).toHaveLength(103)
+  expect(batches.join('').split('\n')).toHaveLength(503)
 })
 
 test('while nobody reads, lines are dropped and counted, and memory stays; then it goes on', async () => {
