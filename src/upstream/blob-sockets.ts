@@ -73,7 +73,7 @@ class Origin {
   send(ask: Ask, isFresh: boolean): void {
     const idle = isFresh ? undefined : this.#takeIdle()
     if (idle) this.#sendOn(idle, ask)
-    else if (isFresh) this.#connect(ask)
+    else if (isFresh || this.#all.size === 0) this.#connect(ask)
     else setImmediate(() => this.#sendOnOther(ask)) // one that ended its answer in this turn is free in the next
   }
 
