@@ -13,7 +13,7 @@ import type { Asks } from './asks.ts'
 import { type BlobFound, FoundFilling, foundOnDisk } from './blob-found.ts'
 import { BlobProof, blobDenied, blobUnknown } from './blob-proof.ts'
 import { type CacheFacts, HIT } from './facts.ts'
-import { errorOf, type Fill, type FillEnd, TAIL_BYTES } from './fill.ts'
+import { errorOf, type Fill, type FillEnd, type FillTold, TAIL_BYTES } from './fill.ts'
 import type { Fills } from './fills.ts'
 import type { Links } from './links.ts'
 import { ABSENT_MS, DENIED_MS, keyOf, Negatives } from './negatives.ts'
@@ -26,6 +26,8 @@ const ANSWER_MS_MAX = 19_000
 /** Configs and the like are answered from memory. */
 const SMALL_BYTES_MAX = 64 * KIB
 const SMALL_BYTES_IN_ALL = 64 * MIB
+/** A fill that told nothing for so long may be waiting in line. */
+const PATIENCE_MS = 5_000
 /** How often a request that met a fill's end looks again. */
 const LOOKS_MAX = 8
 
@@ -203,7 +205,7 @@ export class Blobs implements AsyncDisposable {
     let found: BlobFound | undefined
     try {
       if (!isNew && !isLinked) await this.#proof.ask(repository, digest, this.#closing.signal)
-      const told = await fill.told
+      const told = await this.#told(repository, digest, fill)
       if (told.at === 'open' && isNew && !isLinked) await this.#linked(repository, digest, told.isPublic)
       const size = fill.sizeBytes
       // a blob within the tail is answered once verified, as is one whose size the end alone tells
@@ -216,6 +218,19 @@ export class Blobs implements AsyncDisposable {
     } finally {
       if (!found) reader.close()
     }
+  }
+
+  /**
+   * What the fill's first source tells. A fill may have to wait for its turn, or for one of its upstream's connections:
+   * a HEAD, which waits for neither, tells as much then, so that the answer begins and its client stays.
+   */
+  async #told(repository: Repository, digest: Digest, fill: Fill): Promise<FillTold> {
+    const told = await within(fill.told, PATIENCE_MS, this.#parts.outside.clock)
+    if (told) return told.value
+    const asked = fill.sizeBytes === undefined ? undefined : this.#proof.ask(repository, digest, this.#closing.signal)
+    const proved = asked?.then(({ isPublic }): FillTold => ({ at: 'open', isPublic }))
+    // what goes wrong with the HEAD is no news of the fill
+    return await Promise.race([fill.told, ...(proved ? [proved.catch(() => fill.told)] : [])])
   }
 
   /** A fill ended before it could be answered from. What a starter is told is final, but for wrong bytes. */

@@ -120,6 +120,8 @@ export class Exchange {
   start(status: number, head: Head, facts: CacheFacts): void {
     this.#begin(status, head, facts)
     this.#watchClose()
+    // A hit's bytes follow at once, in one packet with the head; others may keep the client waiting for their first.
+    if (!facts.hit) this.response.flushHeaders()
   }
 
   /**

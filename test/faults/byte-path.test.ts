@@ -2,10 +2,12 @@ import { readdir, readlink } from 'node:fs/promises'
 import { expect, onTestFinished, test, vi } from 'vitest'
 import { KIB, MIB } from '../../src/base/units.ts'
 import { MEDIA_TYPE } from '../../src/oci/media-types.ts'
+import { open } from '../support/ask.ts'
 import { type House, startHouse } from '../support/house.ts'
 import { configBytes, describe, imageBytes, seededBytes } from '../support/images.ts'
 import { rawGet } from '../support/pull.ts'
 import { type FakeUpstream, startUpstream } from '../support/upstream.ts'
+import { hurried } from '../upstream/support.ts'
 
 const BLOBS = /GET .*\/blobs\//
 
@@ -152,4 +154,29 @@ test('fault 84: a stop with downloads and fills under way ends them whole, and l
   }
   expect(await openFilesOf(house)).toEqual([])
   expect(unowned).toEqual([])
+})
+
+test('fault 9: a blob that waits in line for a connection is answered by a HEAD meanwhile, and its body follows', async () => {
+  await using upstream = await startUpstream()
+  await using house = await startHouse(upstream, { outside: hurried(10) })
+  const layers = Array.from({ length: 25 }, (_, seed) => seededBytes(seed + 300, MIB))
+  const digests = layers.map((layer, at) => addLayer(upstream, `library/a${at}`, layer))
+  for (const at of layers.keys()) await house.getManifest(`library/a${at}`, 'v1')
+  upstream.behave({ match: BLOBS, times: 24, act: { bytesPerSecond: 500 * KIB } })
+  let ended = 0
+
+  const inFront = digests
+    .slice(0, 24)
+    .map((digest, at) => house.getBlob(`library/a${at}`, digest).finally(() => ended++))
+  await vi.waitFor(() => expect(upstream.requests.filter((request) => BLOBS.test(request))).toHaveLength(24))
+  const last = await open(`${house.origin}/v2/library/a24/blobs/${digests[24]}`)
+  const endedBefore = ended
+  const pieces: Buffer[] = []
+  for await (const piece of last) pieces.push(piece)
+
+  expect(last.statusCode).toBe(200)
+  expect(endedBefore).toBe(0)
+  expect(layers[24] && Buffer.concat(pieces).equals(layers[24])).toBe(true)
+  for (const [at, { body }] of (await Promise.all(inFront)).entries())
+    expect(body.equals(layers[at] ?? body)).toBe(true)
 })
