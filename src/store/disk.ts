@@ -314,7 +314,7 @@ export class Disk implements AsyncDisposable {
   #dropLost(digest: Digest): Promise<void> {
     return this.#turns.run(digest, async () => {
       const found = this.#find(digest)
-      const stats = await findRegular(this.#parts.folder.blob(digest)).catch(() => undefined)
+      const stats = await findRegular(this.#parts.folder.blob(digest)).catch(() => undefined) // unreadable is lost too
       if (found && stats?.size === found.sizeBytes) return
       await this.#setBlobAside(digest, 'its size is not what the books say')
     })
