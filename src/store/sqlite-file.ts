@@ -43,7 +43,11 @@ export function openExclusively(path: string): OpenedDatabase {
 /** Closes a database that is known to be whole, so that the next start need not read all of it to know. */
 export function closeNoted(db: Database, path: string): void {
   db.close()
-  writeFileSync(`${path}.closed`, findStamp(path) ?? '')
+  try {
+    writeFileSync(`${path}.closed`, findStamp(path) ?? '')
+  } catch {
+    // A full or failing disk: a note that is missing, or cut, only costs the next start a reading.
+  }
 }
 
 /** What of a file changes with its content, for all but a failing medium. */
