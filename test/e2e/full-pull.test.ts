@@ -91,9 +91,12 @@ for (const { what, options, isFailing, spoil } of [
     await rm(ballast, { recursive: true })
     execFileSync('mount', ['-o', 'remount,size=200m', folder])
     await vi.waitFor(() => expect(house.server.disk.isDegraded).toBe(false), { timeout: 15_000, interval: 100 })
-    expect((await house.getBlob('library/app', digest)).body.equals(layer)).toBe(true)
-    await house.quiet()
-    expect(house.server.disk.find(digest)).toBeDefined()
+    const pullKept = async () => {
+      expect((await house.getBlob('library/app', digest)).body.equals(layer)).toBe(true)
+      await house.quiet()
+      expect(house.server.disk.find(digest)).toBeDefined()
+    }
+    await vi.waitFor(pullKept, { timeout: 15_000, interval: 250 }) // the volume is asked once a second
     expect(unowned).toEqual([])
   })
 }
