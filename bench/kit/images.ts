@@ -68,7 +68,7 @@ export class Images {
     const note = await readFile(this.#notePath(name), 'utf8').catch(() => undefined) // not made yet
     if (note === undefined) return undefined
     const image = JSON.parse(note) as Image
-    const held = await stat(join(this.#folder, 'blobs', image.layers[0].digest)).catch(() => undefined)
+    const held = await stat(join(this.#folder, 'blobs', image.layers[0].digest)).catch(() => undefined) // gone: made anew
     return held?.size === layerBytes ? image : undefined
   }
 

@@ -92,6 +92,7 @@ export class ServerProcess implements AsyncDisposable {
     if (this.#child.pid === undefined) return
     this.#kill()
     const late = new AbortController()
+    // the wait rejects when it is taken back, which is then nobody's concern
     await Promise.race([this.#ended, sleep(STOP_MS_MAX, undefined, { signal: late.signal }).catch(() => undefined)])
     late.abort()
     this.#child.kill('SIGKILL')
