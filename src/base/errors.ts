@@ -12,6 +12,7 @@ const ANSWER_OF = {
   digestInvalid: [400, 'DIGEST_INVALID'],
   manifestInvalid: [400, 'MANIFEST_INVALID'],
   rangeUnsupported: [400, 'UNSUPPORTED'],
+  unauthorized: [401, 'UNAUTHORIZED'],
   denied: [403, 'DENIED'],
   nameUnknown: [404, 'NAME_UNKNOWN'],
   manifestUnknown: [404, 'MANIFEST_UNKNOWN'],

@@ -1,3 +1,4 @@
+import type { Caller } from '../base/caller.ts'
 import { OciError } from '../base/errors.ts'
 import { type Digest, findDigest } from './digest.ts'
 
@@ -15,7 +16,12 @@ export type RegistryHost = string & { readonly [checked]: 'host' }
 export type Reference = { readonly tag: Tag } | { readonly digest: Digest }
 
 /** A repository: an upstream's registry host and a path there. The same path at two upstreams never meets. */
-export type Repository = { readonly host: RegistryHost; readonly path: RepositoryPath }
+export type Repository = {
+  readonly host: RegistryHost
+  readonly path: RepositoryPath
+  /** On whose behalf a private repository is asked for; absent where the upstream's own accounts serve. */
+  readonly as?: Caller
+}
 
 const NAME_LENGTH_MAX = 255
 // The specification's grammar part by part. The next one or two letters decide each step: matching is linear.

@@ -1,0 +1,20 @@
+import { createHmac, randomBytes } from 'node:crypto'
+import type { Secret } from './config.ts'
+
+/** Whom a client says it is at an upstream: credentials of its own, nobody's that are configured. */
+export type Caller = {
+  /** Tells callers apart in maps and never leaves memory: no credentials can be had from it. */
+  readonly id: string
+  readonly username: string
+  readonly password: Secret
+}
+
+/** Another in each process: an id is worth nothing outside it. */
+const KEY = randomBytes(32)
+
+/** @returns the caller with these credentials; of equal credentials the id is equal */
+export function callerOf(username: string, password: Secret): Caller {
+  const hash = createHmac('sha256', KEY)
+  hash.update(`${Buffer.byteLength(username)}:${username}:`).update(password.reveal())
+  return { id: hash.digest('base64url'), username, password }
+}
