@@ -2,7 +2,7 @@ import { lookup as systemLookup } from 'node:dns'
 import { isIP, type LookupFunction, type OnReadOpts, type Socket } from 'node:net'
 import { buildConnector } from 'undici'
 import { OciError } from '../base/errors.ts'
-import { isLinkLocal, type Reach, reachOf } from './address.ts'
+import { isLinkLocal, isWithin, type Reach, reachOf } from './address.ts'
 import { isListed } from './realm.ts'
 
 export type GuardOptions = {
@@ -21,8 +21,6 @@ type ConnectOptions = {
   readonly onread?: OnReadOpts | undefined
 }
 
-const RANK: Readonly<Record<Reach, number>> = { public: 0, private: 1, loopback: 2, never: 3 }
-
 /**
  * Where one endpoint's traffic may go. Judged at connect, on the address that is dialled: a name may resolve to another
  * address each time, and a literal is never looked up.
@@ -34,7 +32,8 @@ export class Guard {
 
   constructor(options: GuardOptions) {
     this.#options = options
-    this.#endpointReach = literalReachOf(options.endpoint) ?? 'public'
+    const reach = reachOf(literalOf(options.endpoint) ?? '')
+    this.#endpointReach = reach === 'never' ? 'public' : reach
   }
 
   /** Whether the operator named the host: the endpoint or a configured realm. */
@@ -48,8 +47,8 @@ export class Guard {
    * @throws {OciError} upstreamFailed, `address`
    */
   check(url: URL): void {
-    const reach = literalReachOf(url)
-    if (reach && !this.isNamed(url) && !this.#mayReach(reach)) throw refused(url.hostname)
+    const address = literalOf(url)
+    if (address !== undefined && !this.#mayDial(address, this.isNamed(url))) throw refused(url.hostname)
   }
 
   /** Opens sockets, judging each address. */
@@ -100,21 +99,21 @@ export class Guard {
 
   #mayReach(reach: Reach): boolean {
     if (reach === 'never') return false
-    return this.#options.isPrivateAllowed || RANK[reach] <= RANK[this.#endpointReach]
+    return this.#options.isPrivateAllowed || isWithin(reach, this.#endpointReach)
   }
 
   #noteEndpoint(socket: Socket): void {
     const reach = reachOf(socket.remoteAddress ?? '')
-    if (reach !== 'never' && RANK[reach] > RANK[this.#endpointReach]) this.#endpointReach = reach
+    if (reach !== 'never' && !isWithin(reach, this.#endpointReach)) this.#endpointReach = reach
   }
 }
 
-/** The reach of a URL whose host is an address (a URL writes 0x7f000001 and 127.1 out), or is this host by name. */
-function literalReachOf({ hostname }: URL): Reach | undefined {
+/** The address that is a URL's host (a URL writes 0x7f000001 and 127.1 out); this host's where it is so by name. */
+function literalOf({ hostname }: URL): string | undefined {
   const bare = hostname.replace(/^\[|\]$/g, '')
-  if (isIP(bare) !== 0) return reachOf(bare)
+  if (isIP(bare) !== 0) return bare
   const name = hostname.replace(/\.$/, '').toLowerCase()
-  return name === 'localhost' || name.endsWith('.localhost') ? 'loopback' : undefined
+  return name === 'localhost' || name.endsWith('.localhost') ? '127.0.0.1' : undefined
 }
 
 const refused = (host: string): OciError =>

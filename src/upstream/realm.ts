@@ -15,9 +15,11 @@ type Challenger = {
 
 /**
  * Judges the realm that a challenge names. An account goes to the endpoint's own host, its registrable domain, and to
- * configured realms alone (CVE-2026-33540); a token never travels in the clear unless the challenger does.
+ * configured realms alone (CVE-2026-33540); a token never travels in the clear unless the challenger does. Where a redirect
+ * led, only a realm of its own may be named: else it could have us fetch, and bring to it, what another's server gives to
+ * whoever asks from where we stand.
  *
- * @throws {OciError} upstreamFailed, `realm`: no web address, or http behind https
+ * @throws {OciError} upstreamFailed, `realm`: no web address, http behind https, or another's
  */
 export function realmOf(text: string, { url: from, isEndpoint, realms }: Challenger): Realm {
   const url = URL.canParse(text) ? new URL(text) : undefined
@@ -30,7 +32,9 @@ export function realmOf(text: string, { url: from, isEndpoint, realms }: Challen
   url.username = ''
   url.password = ''
   url.hash = ''
-  return { url, mayHaveAccount: isEndpoint && (isOfSameOwner(url, from) || isListed(url, realms)) }
+  const isOwn = isOfSameOwner(url, from)
+  if (!isEndpoint && !isOwn) throw unusable('realm', "where the upstream redirects to names another's token realm")
+  return { url, mayHaveAccount: isEndpoint && (isOwn || isListed(url, realms)) }
 }
 
 /** Whether the operator named the realm: as a host, with its port if that isn't the scheme's, or as a URL. */

@@ -76,8 +76,10 @@ for (const [realm, from, realms, want, why] of [
 
     if (want === 'realm') expect(await faultOf(judged())).toBe('upstreamFailed realm')
     else expect((await judged()).mayHaveAccount).toBe(want)
-    if (want === true)
+    if (want === true && realms.length === 0)
       expect(realmOf(realm, { url: new URL(from), isEndpoint: false, realms }).mayHaveAccount).toBe(false)
+    if (want === false)
+      expect(() => realmOf(realm, { url: new URL(from), isEndpoint: false, realms })).toThrow('another')
   })
 }
 
