@@ -6,7 +6,8 @@ import type { RepositoryPath } from '../oci/names.ts'
 
 /** An account at an upstream; its password is read where it is used, since files change. */
 export type Account = {
-  readonly username: string
+  /** Whose tokens are whose: several accounts may have one name (`oauth2accesstoken`, `AWS`). */
+  readonly id: string
   /** The Authorization that proves it (RFC 7617). @throws {OciError} internal: its password file can't be read */
   authorization(): Promise<string>
 }
@@ -16,8 +17,8 @@ export class Accounts {
   readonly #accounts: readonly { readonly account: Account; readonly isFor: (path: string) => boolean }[]
 
   constructor(configs: readonly AccountConfig[]) {
-    this.#accounts = configs.map((config) => ({
-      account: { username: config.username, authorization: () => authorizationOf(config) },
+    this.#accounts = configs.map((config, at) => ({
+      account: { id: `${at} ${config.username}`, authorization: () => authorizationOf(config) },
       isFor: picomatch([...config.repositories], { dot: true }),
     }))
   }

@@ -111,7 +111,7 @@ export class Tokens {
 }
 
 const keyOf = ({ realm, service, scopes, account }: TokenNeed): string =>
-  JSON.stringify([realm.url.href, service ?? null, [...scopes].sort(), account?.username ?? null])
+  JSON.stringify([realm.url.href, service ?? null, [...scopes].sort(), account?.id ?? null])
 
 /** @throws {OciError} upstreamFailed, `token`: no token in it, or a life that is no number */
 export function readToken(bytes: Buffer): { readonly text: string; readonly lifeMs: number } {

@@ -17,6 +17,8 @@ export type UpstreamOptions = {
   /** Whether HEAD works; a status instead of the answer where it does not. */
   readonly headStatus?: number
   readonly tls?: { readonly key: string; readonly cert: string }
+  /** Left out: any that is free. */
+  readonly port?: number
 }
 
 /** A real HTTP server that is a registry, and misbehaves by script. */
@@ -34,10 +36,11 @@ export class FakeUpstream extends Content implements AsyncDisposable {
   readonly #rules: { readonly rule: Rule; left: number }[] = []
   readonly #sockets = new Set<Socket>()
   #server: Server | undefined
-  #port = 0
+  #port: number
 
   constructor(options: UpstreamOptions) {
     super(options.referrers ?? true)
+    this.#port = options.port ?? 0
     this.#options = options
     this.tokens = new TokenServer(options.auth ?? { kind: 'none' })
   }

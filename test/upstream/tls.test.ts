@@ -1,20 +1,12 @@
-import { mkdtemp, rm, writeFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import { startProxy } from '../support/proxy.ts'
 import { TEST_TLS } from '../support/tls.ts'
 import { startUpstream } from '../support/upstream.ts'
 import { faultOf, latest, named, never, path, resolverOf, upstreamAt } from './support.ts'
+import { caFile } from './thief-support.ts'
 
 const { lookup } = resolverOf()
-
-async function caFile() {
-  const folder = await mkdtemp(join(tmpdir(), 'upstream-ca-'))
-  const file = join(folder, 'ca.pem')
-  await writeFile(file, TEST_TLS.cert)
-  return { file, [Symbol.asyncDispose]: () => rm(folder, { recursive: true }) }
-}
 
 test('fault 17: a certificate of nobody’s trust is refused, once, and never asked without', async () => {
   await using fake = await startUpstream({ tls: TEST_TLS })

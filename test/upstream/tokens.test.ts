@@ -65,12 +65,19 @@ for (const [told, lifeS, why] of [
   [',"expires_in":"300"', 300, 'a number in quotes'],
   [',"expires_in":300', 300, 'as told'],
   [',"expires_in":86400', 3600, 'an hour at the most'],
+  [',"expires_in":-5', 60, 'less than nothing'],
+  [',"expires_in":-1e400', 'token', 'no number'],
+  [',"expires_in":1e400', 'token', 'no number'],
+  [',"expires_in":"x"', 'token', 'no number'],
+  [',"expires_in":[300,1]', 'token', 'no number'],
+  [',"expires_in":{}', 'token', 'no number'],
+  [',"expires_in":null', 60, 'none told'],
 ] as const) {
-  test(`fault 14: a token lives ${lifeS} s: ${why}`, () => {
-    expect(readToken(Buffer.from(`{"token":"t","access_token":"a"${told}}`))).toEqual({
-      text: 'a',
-      lifeMs: lifeS * 1000,
-    })
+  test(`fault 14: of an answer with ${told.slice(1)} comes a life of ${lifeS}: ${why}`, async () => {
+    const answer = Buffer.from(`{"token":"t","access_token":"a"${told}}`)
+
+    if (lifeS === 'token') expect(await faultOf((async () => readToken(answer))())).toBe('upstreamFailed token')
+    else expect(readToken(answer)).toEqual({ text: 'a', lifeMs: lifeS * 1000 })
   })
 }
 
@@ -163,6 +170,20 @@ test('fault 74: each account has tokens of its own, and nobody has those of anot
   await house.upstream.getManifest(parseRepositoryPath('else/c'), parseReference('x'), never)
 
   expect(house.fake.tokens.requests.map(({ user }) => user)).toEqual(['bot', 'ann', undefined])
+})
+
+test('fault 74: two accounts of one name are two accounts, though the realm names one scope for all', async () => {
+  const accounts = [
+    { username: 'bot', password: 'pw', repositories: ['library/**'] },
+    { username: 'bot', password: 'another', repositories: ['team/**'] },
+  ]
+  await using house = await challenging({ scope: 'aws' }, { accounts })
+
+  await house.upstream.getManifest(path, latest, never)
+  const told = await house.upstream.getManifest(other, latest, never)
+
+  expect(told).toEqual({ at: 'denied' })
+  expect(house.fake.tokens.requests.map(({ user }) => user)).toEqual(['bot', undefined])
 })
 
 test('Basic is met with the account, remembered, and refused once', async () => {
