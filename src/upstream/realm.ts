@@ -15,9 +15,9 @@ type Challenger = {
 
 /**
  * Judges the realm that a challenge names. An account goes to the endpoint's own host, its registrable domain, and to
- * configured realms alone (CVE-2026-33540); a token never travels in the clear unless the challenger does. Where a redirect
- * led, only a realm of its own may be named: else it could have us fetch, and bring to it, what another's server gives to
- * whoever asks from where we stand.
+ * configured realms alone (CVE-2026-33540); a token never travels in the clear unless the challenger does. Where a
+ * redirect led, only a realm of its own may be named: else it could have us fetch, and bring to it, what another's
+ * server gives to whoever asks from where we stand.
  *
  * @throws {OciError} upstreamFailed, `realm`: no web address, http behind https, or another's
  */
