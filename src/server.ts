@@ -164,7 +164,7 @@ async function built(config: Config, upstreams: ByHost, given: Given, stack: Asy
   const evictor = stack.use(new Evictor({ disk, index, pins, outside, log, onEvicted }))
   const prover = stack.use(new Prover({ upstreamOf, links, disk, log }))
   const keeper = {
-    reserve: (bytes: number) => evictor.reserve(bytes),
+    reserve: evictor.reserve.bind(evictor),
     openSpool: disk.openSpool.bind(disk),
     commit: disk.commit.bind(disk),
     setAside: disk.setAside.bind(disk),
@@ -322,7 +322,7 @@ async function listenAdmin(config: Config, parts: Parts, log: Log, phase: Phase,
   const { metrics, disk, index } = parts
   const readiness = new Readiness({
     phase: () => phase.now,
-    isDiskFailing: () => disk.isDegraded,
+    isDiskFailing: () => disk.isFailing,
     askIndex: () => index.findManifest(ANY_DIGEST),
     lagMs: () => metrics.lagMs(),
   })

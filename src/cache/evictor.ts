@@ -19,7 +19,10 @@ const TOUCHED_MAX = 50_000
 const TOUCHING_MAX = 1_000
 
 type Parts = {
-  readonly disk: Pick<Disk, 'capBytes' | 'usedBytes' | 'find' | 'shortBytes' | 'leastRecentlyUsed' | 'remove' | 'touch'>
+  readonly disk: Pick<
+    Disk,
+    'capBytes' | 'usedBytes' | 'find' | 'shortBytes' | 'leastRecentlyUsed' | 'remove' | 'touch' | 'refused'
+  >
   readonly index: Pick<Index, 'usersOf' | 'findManifest'>
   readonly pins: Pins
   readonly outside: Outside
@@ -60,12 +63,16 @@ export class Evictor implements AsyncDisposable {
     this.#cancelCheck = this.#parts.outside.clock.after(CHECK_EACH_MS, () => this.start())
   }
 
-  /** Makes room for `bytes` more; false where what may be evicted is not enough. Never rejects. */
-  async reserve(bytes: number): Promise<boolean> {
+  /**
+   * Makes room for `bytes` more; false where what may be evicted is not enough. `take` is called in the moment when
+   * there is room, so that nobody else is given the same. Never rejects.
+   */
+  async reserve(bytes: number, take: () => void = () => undefined): Promise<boolean> {
     const { disk } = this.#parts
     if (bytes > disk.capBytes) return false // it would evict everything, and not fit then
-    const hasRoom =
-      disk.shortBytes(bytes) === 0 || (await this.#inTurn(() => this.#evict(() => disk.shortBytes(bytes))))
+    let hasRoom = disk.shortBytes(bytes) === 0
+    if (hasRoom) take()
+    else hasRoom = await this.#inTurn(() => this.#makeRoom(bytes, take))
     this.#passBehind()
     return hasRoom
   }
@@ -130,6 +137,18 @@ export class Evictor implements AsyncDisposable {
     const done = this.#turn.then(act)
     this.#turn = done
     return done
+  }
+
+  async #makeRoom(bytes: number, take: () => void): Promise<boolean> {
+    const { disk } = this.#parts
+    const missingBytes = () => disk.shortBytes(bytes)
+    while (await this.#evict(missingBytes)) {
+      if (missingBytes() > 0) continue // somebody was quicker
+      take()
+      return true
+    }
+    if (!this.#isClosed) disk.refused(bytes)
+    return false
   }
 
   /** Evicts from the least recently used on, until nothing is missing. Never rejects. */

@@ -14,8 +14,8 @@ const RESERVED_STEP_BYTES = 64 * MIB
 
 /** What keeps bytes, as a fill sees it. */
 export interface Keeper {
-  /** Makes room for so many bytes more. */
-  reserve(bytes: number): Promise<boolean>
+  /** Makes room for so many bytes more; `take` takes it in the moment that it is there. */
+  reserve(bytes: number, take: () => void): Promise<boolean>
   /** @throws {DiskError} */
   openSpool(digest: Digest, sizeBytes: number | undefined): Promise<Spool>
   /** @throws {DiskError} after which the spool can be read until it is closed, and nothing is kept */
@@ -193,11 +193,10 @@ export class Keeping {
 
   async #reserve(end: number): Promise<void> {
     const target = this.#sizeBytes ?? end + RESERVED_STEP_BYTES
-    const takenBytes = Math.max(this.#spool?.sizeBytes ?? 0, this.#spool?.held.bytes ?? 0)
-    const fits = await this.#parts.keeper.reserve(Math.max(0, target - takenBytes))
+    const take = () => (this.#sizeBytes === undefined ? this.#spool?.reserve(target) : this.#spool?.grow(target))
+    const fits = await this.#parts.keeper.reserve(Math.max(0, target - (this.#spool?.takenBytes ?? 0)), take)
     if (!fits) return this.#switch(new DiskError('full', 'no room in the cap'))
     this.#reservedEnd = target
-    if (this.#sizeBytes !== undefined) this.#spool?.grow(this.#sizeBytes)
   }
 
   async #put(spool: Spool, offset: number, piece: Buffer): Promise<boolean> {

@@ -2,8 +2,14 @@
 export type DiskErrorKind = 'full' | 'failed'
 
 const FULL: ReadonlySet<unknown> = new Set(['ENOSPC', 'EDQUOT', 'SQLITE_FULL'])
-/** Of this process or this machine, not of the disk: they say nothing about whether it works. */
-const OURS: ReadonlySet<unknown> = new Set(['EMFILE', 'ENFILE', 'ENOMEM', 'EAGAIN', 'EBADF'])
+/**
+ * Of this process or this machine, or of one name at which something lies that is not ours: they say nothing about
+ * whether the disk works.
+ */
+const NOT_OF_DISK: ReadonlySet<unknown> = new Set([
+  ...['EMFILE', 'ENFILE', 'ENOMEM', 'EAGAIN', 'EBADF'],
+  ...['EEXIST', 'EISDIR', 'ENOTEMPTY', 'ELOOP', 'ENXIO'],
+])
 
 /** What a disk did to us. It never crosses into an answer: a pull goes on without keeping. */
 export class DiskError extends Error {
@@ -17,7 +23,7 @@ export class DiskError extends Error {
 
   /** Whether it tells of the disk's own health, rather than of our limits or of how it was asked. */
   get isOfDisk(): boolean {
-    return this.cause !== undefined && !OURS.has(codeOf(this.cause))
+    return this.cause !== undefined && !NOT_OF_DISK.has(codeOf(this.cause))
   }
 }
 

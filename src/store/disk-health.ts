@@ -4,72 +4,124 @@ import type { Log } from '../base/log.ts'
 import { codeOf, type DiskError } from './disk-error.ts'
 import { writeFlushed } from './files.ts'
 
-const PROBED_EACH_MS = 5_000
+const LOOKED_EACH_MS = 5_000
+/** After this without another refusal a disk that had no room counts as one that has. */
+const REFUSED_MS = 60_000
 const PROBE_BYTES = 64 * 1024
 
-/** Whether the disk works, as the last write told. A disk that failed is probed until a write works again. */
+/**
+ * `full`: it works, and something is not kept for want of room. `failing`: it doesn't do what a disk does. Either way
+ * pulls go on without keeping.
+ */
+type DiskCondition = 'well' | 'full' | 'failing'
+
+type Options = {
+  /** Whether the folder is the one that was opened, set right where it can be; else why it isn't. */
+  readonly findTrouble: () => Promise<DiskError | undefined>
+  readonly shortBytes: (bytes: number) => number
+  readonly probePath: string
+  readonly clock: Clock
+  readonly log: Log
+}
+
+const SAYINGS = {
+  well: 'the disk works again',
+  full: 'the disk is full: what comes is passed on and not kept',
+  failing: 'the disk fails: what comes is passed on and not kept',
+} as const satisfies Record<DiskCondition, string>
+
+/**
+ * What the disk is worth, as the last writes told, and a look now and then. One that is not well is probed until a
+ * write works again.
+ */
 export class DiskHealth {
-  readonly #probePath: string
-  readonly #clock: Clock
-  readonly #log: Log
+  readonly #options: Options
   readonly #told = new WeakSet<DiskError>()
-  #isDegraded = false
+  #condition: DiskCondition = 'well'
+  #refused: { readonly bytes: number; readonly atMs: number } | undefined
   #cancel: (() => void) | undefined
-  #probing: Promise<void> | undefined
+  #looking: Promise<void> | undefined
   #isClosed = false
 
-  constructor(probePath: string, clock: Clock, log: Log) {
-    this.#probePath = probePath
-    this.#clock = clock
-    this.#log = log
+  constructor(options: Options) {
+    this.#options = options
+    this.#arm()
   }
 
-  get isDegraded(): boolean {
-    return this.#isDegraded
+  get condition(): DiskCondition {
+    return this.#condition
   }
 
   /** Something failed. What is only a limit of this process, or of how it was asked, says nothing of the disk. */
   failed(error: DiskError): void {
     if (this.#told.has(error)) return // by whoever met it first
     this.#told.add(error)
-    const level = this.#isDegraded ? 'debug' : 'warn' // under load every write tells the same
-    this.#log[level]({ error, code: codeOf(error.cause), kind: error.kind }, 'the disk failed us')
-    if (!error.isOfDisk || this.#isDegraded) return
-    this.#isDegraded = true
-    this.#arm()
+    const level = this.#condition === 'well' ? 'warn' : 'debug' // under load every write tells the same
+    this.#options.log[level]({ error, code: codeOf(error.cause), kind: error.kind }, 'the disk failed us')
+    if (!error.isOfDisk) return
+    if (error.kind === 'failed') this.#become('failing')
+    else if (this.#condition === 'well') this.#become('full')
+  }
+
+  /** There was no room for so many bytes, and nothing that may be evicted for them. */
+  refused(bytes: number): void {
+    this.#refused = { bytes, atMs: this.#options.clock.monotonicMs() }
+    if (this.#condition === 'well') this.#become('full')
   }
 
   /** A write has worked from end to end. */
   worked(): void {
-    if (!this.#isDegraded) return
-    this.#isDegraded = false
-    this.#cancel?.()
-    this.#log.info({}, 'the disk works again')
+    this.#become(this.#isShort() ? 'full' : 'well')
   }
 
   /** No probe runs after this. */
   async close(): Promise<void> {
     this.#isClosed = true
     this.#cancel?.()
-    await this.#probing
+    await this.#looking
+  }
+
+  /** A small write works where there is no room for a large one. */
+  #isShort(): boolean {
+    const { clock, shortBytes } = this.#options
+    const isLately = this.#refused && clock.monotonicMs() - this.#refused.atMs < REFUSED_MS
+    if (!this.#refused || !isLately || shortBytes(this.#refused.bytes) === 0) this.#refused = undefined
+    return this.#refused !== undefined
+  }
+
+  #become(condition: DiskCondition): void {
+    if (condition === this.#condition) return
+    this.#condition = condition
+    this.#options.log[condition === 'well' ? 'info' : 'warn']({ condition }, SAYINGS[condition])
   }
 
   #arm(): void {
     if (this.#isClosed) return
-    this.#cancel = this.#clock.after(PROBED_EACH_MS, () => {
-      this.#probing = this.#probe()
+    this.#cancel = this.#options.clock.after(LOOKED_EACH_MS, () => {
+      this.#looking = this.#look().finally(() => this.#arm())
     })
   }
 
+  /** Never rejects. */
+  async #look(): Promise<void> {
+    const trouble = await this.#options.findTrouble()
+    if (trouble) {
+      this.#options.log.debug({ error: trouble }, 'the folder is not the one that was opened')
+      this.#become('failing')
+    } else if (this.#condition !== 'well') {
+      await this.#probe()
+    }
+  }
+
   async #probe(): Promise<void> {
+    const { probePath, log } = this.#options
     try {
-      await rm(this.#probePath, { force: true })
-      await writeFlushed(this.#probePath, Buffer.alloc(PROBE_BYTES))
-      await rm(this.#probePath, { force: true })
+      await rm(probePath, { force: true })
+      await writeFlushed(probePath, Buffer.alloc(PROBE_BYTES))
+      await rm(probePath, { force: true })
       this.worked()
     } catch (error) {
-      this.#log.debug({ error }, 'the disk still fails')
-      if (this.#isDegraded) this.#arm()
+      log.debug({ error }, 'the disk still fails')
     }
   }
 }

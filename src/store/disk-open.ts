@@ -6,14 +6,13 @@ import type { Log } from '../base/log.ts'
 import type { Algorithm } from '../oci/digest.ts'
 import type { Books, Trust } from './books.ts'
 import { DiskError, diskErrorOf } from './disk-error.ts'
-import { DiskHealth } from './disk-health.ts'
 import { OpenFile } from './files.ts'
-import { Folder } from './folder.ts'
+import type { Folder } from './folder.ts'
 import { bootIdOf, openBooks } from './holder.ts'
-import { Quarantine } from './quarantine.ts'
-import { findSpools, PROBE, reconcile } from './recovery.ts'
+import { findSpools, reconcile } from './recovery.ts'
 import { Room } from './room.ts'
 import { Spools } from './spools.ts'
+import { Standing } from './standing.ts'
 import { makeRoomToStart } from './start-room.ts'
 
 export type DiskOptions = {
@@ -30,8 +29,8 @@ export type DiskParts = {
   readonly books: Books
   readonly room: Room
   readonly spools: Spools
-  readonly health: DiskHealth
-  readonly quarantine: Quarantine
+  /** Whether all this is still what the folder's path leads to. */
+  readonly standing: Standing
   /** The folders of blobs, open to be flushed: a commit must not fail for want of a descriptor. */
   readonly blobFolders: Readonly<Record<Algorithm, OpenFile>>
 }
@@ -41,9 +40,12 @@ const STOP = 'stop'
 const BOOT = 'boot'
 
 /** Takes the folder and sets right what the last run left. @throws {DiskError} a sentence for the operator */
-export async function openParts(options: DiskOptions): Promise<DiskParts> {
+export async function openParts(
+  folder: Folder,
+  options: DiskOptions,
+  onError: (error: DiskError) => void,
+): Promise<DiskParts> {
   const { log, outside } = options
-  const folder = new Folder(options.folder)
   makeFolders(folder)
   makeRoomToStart(folder, log)
   const { books, isNew } = openBooks(folder, log)
@@ -52,13 +54,10 @@ export async function openParts(options: DiskOptions): Promise<DiskParts> {
     await settleLastRun(folder, books, isNew, bootId, outside.clock.wallMs(), log)
     const room = new Room({ ...options, clock: outside.clock })
     room.take(books.bytes)
-    const health = new DiskHealth(`${folder.spools}/${PROBE}`, outside.clock, log)
     const kept = await findSpools(folder, bootId, log)
-    const onError = (error: DiskError) => health.failed(error)
     const spools = new Spools({ folder, room, clock: outside.clock, bootId, kept, onError })
-    const quarantine = new Quarantine(folder.quarantine, room.capBytes, outside.clock, log)
     const blobFolders = { sha256: await openBlobs(folder, 'sha256'), sha512: await openBlobs(folder, 'sha512') }
-    return { folder, books, room, spools, health, quarantine, blobFolders }
+    return { folder, books, room, spools, blobFolders, standing: standingOf(folder) }
   } catch (thrown) {
     books.close()
     throw diskErrorOf(thrown, `opening ${folder.path}`)
@@ -94,6 +93,9 @@ function makeFolder(path: string): void {
     mkdirSync(path)
   }
 }
+
+const standingOf = (folder: Folder): Standing =>
+  new Standing(folder.path, folder.books, folder.spools, folder.blobsOf('sha256'), folder.blobsOf('sha512'))
 
 const openBlobs = (folder: Folder, algorithm: Algorithm): Promise<OpenFile> =>
   OpenFile.open(folder.blobsOf(algorithm), constants.O_RDONLY | constants.O_DIRECTORY)

@@ -7,19 +7,24 @@
  * Doesn't know what a manifest is, nor who asks. Read next: spool.ts (how a blob comes), books.ts (what is known of
  * it), recovery.ts (what a crash leaves).
  */
-import { rename, unlink } from 'node:fs/promises'
+import { rename } from 'node:fs/promises'
 import type { Clock } from '../base/clock.ts'
+import type { Cap } from '../base/config.ts'
 import type { Log } from '../base/log.ts'
 import { algorithmOf, type Digest, hexOf } from '../oci/digest.ts'
-import type { Cursor, Entry, Found } from './books.ts'
-import { codeOf, type DiskError, diskErrorOf } from './disk-error.ts'
+import type { Cursor, Entry } from './books.ts'
+import { DiskError, diskErrorOf } from './disk-error.ts'
+import { DiskHealth } from './disk-health.ts'
 import { type DiskOptions, type DiskParts, noteCleanStop, openParts } from './disk-open.ts'
+import { removeBlob, tryDrop } from './dropping.ts'
 import { removeFile, writeFlushed } from './files.ts'
+import { Folder } from './folder.ts'
 import { isRight } from './hashed.ts'
 import { type OpenBlob, OpenBlobs } from './open-blob.ts'
-import { findRegular } from './recovery.ts'
+import { Quarantine } from './quarantine.ts'
+import { findRegular, PROBE } from './recovery.ts'
+import { Reopening } from './reopening.ts'
 import type { Spool } from './spool.ts'
-import { isTorn } from './sqlite-file.ts'
 import { Touches } from './touches.ts'
 import { Turns } from './turns.ts'
 
@@ -33,18 +38,19 @@ export type DiskCounts = {
 }
 
 export class Disk implements AsyncDisposable {
-  readonly #parts: DiskParts
+  readonly #reopening: Reopening
+  #cap: Cap
   readonly #clock: Clock
   readonly #log: Log
+  readonly #health: DiskHealth
+  readonly #quarantine: Quarantine
   readonly #open = new OpenBlobs()
   readonly #turns = new Turns<Digest>()
-  readonly #touches: Touches
+  #touches: Touches
   readonly #hashing = new Map<Digest, Promise<boolean>>()
-  /** Met while running: the next start makes the books anew. */
-  #areBooksTorn = false
-  readonly #onError = (error: DiskError) => {
-    if (isTorn(error.cause)) this.#areBooksTorn = true
-    this.#parts.health.failed(error)
+  readonly #onError = (error: DiskError): void => {
+    this.#reopening.met(error)
+    this.#health.failed(error)
   }
 
   /**
@@ -52,14 +58,39 @@ export class Disk implements AsyncDisposable {
    * @throws {DiskError} whose message is for the operator: another process has the folder, or it can't be used
    */
   static async open(options: DiskOptions): Promise<Disk> {
-    return new Disk(await openParts(options), options)
+    let onError: (error: DiskError) => void = () => undefined // nobody asks before it is open
+    const parts = await openParts(new Folder(options.folder), options, (error) => onError(error))
+    const disk = new Disk(parts, options)
+    onError = disk.#onError
+    return disk
   }
 
-  private constructor(parts: DiskParts, { log, outside }: DiskOptions) {
-    this.#parts = parts
+  private constructor(parts: DiskParts, options: DiskOptions) {
+    const { cap, log, outside } = options
+    this.#cap = cap
     this.#clock = outside.clock
     this.#log = log
     this.#touches = new Touches(parts.books, outside.clock, this.#onError)
+    this.#quarantine = new Quarantine(parts.folder.quarantine, () => this.capBytes, outside.clock, log)
+    this.#reopening = new Reopening(parts, options, {
+      onError: this.#onError,
+      onLeave: async () => {
+        this.#touches.close()
+        await this.#turns.idle()
+        this.#open.partAll()
+      },
+      onOpened: ({ books }) => {
+        this.#touches = new Touches(books, outside.clock, this.#onError)
+        this.#health.worked()
+      },
+    })
+    this.#health = new DiskHealth({
+      findTrouble: () => this.#reopening.findTrouble(this.#cap),
+      shortBytes: (bytes) => this.shortBytes(bytes),
+      probePath: `${parts.folder.spools}/${PROBE}`,
+      clock: outside.clock,
+      log,
+    })
   }
 
   get capBytes(): number {
@@ -71,14 +102,19 @@ export class Disk implements AsyncDisposable {
     return this.#parts.room.usedBytes
   }
 
-  /** True from a failure of the disk until a write works again. */
+  /** Whether something is not kept for now: for want of room, or since the disk fails. */
   get isDegraded(): boolean {
-    return this.#parts.health.isDegraded
+    return this.#health.condition !== 'well'
+  }
+
+  /** True from a failure of the disk, other than that it is full, until a write works again. */
+  get isFailing(): boolean {
+    return this.#health.condition === 'failing'
   }
 
   counts(): DiskCounts {
-    const { books, spools, quarantine } = this.#parts
-    return { blobs: books.blobs, bytes: books.bytes, spools: spools.count, quarantined: quarantine.count }
+    const { books, spools } = this.#parts
+    return { blobs: books.blobs, bytes: books.bytes, spools: spools.count, quarantined: this.#quarantine.count }
   }
 
   /** What the books say: from memory, or a prepared statement. */
@@ -89,6 +125,17 @@ export class Disk implements AsyncDisposable {
   /** How many bytes must be removed before `bytes` more fit; 0: they fit. */
   shortBytes(bytes: number): number {
     return this.#parts.room.shortBytes(bytes)
+  }
+
+  /** Another cap, from now on. @throws the system's error: a part of a volume that doesn't answer; the old one holds */
+  setCap(cap: Cap): void {
+    this.#parts.room.setCap(cap)
+    this.#cap = cap
+  }
+
+  /** For whoever makes room: so many bytes found none, and nothing that may be evicted is left. */
+  refused(bytes: number): void {
+    this.#health.refused(bytes)
   }
 
   /**
@@ -118,6 +165,7 @@ export class Disk implements AsyncDisposable {
   put(digest: Digest, bytes: Buffer): Promise<boolean> {
     return this.#turns.run(digest, async () => {
       if (this.find(digest)) return true
+      if (this.#reopening.isAway) return false
       if (this.shortBytes(bytes.length) > 0) return false
       const share = this.#parts.room.share()
       share.set(bytes.length, 0)
@@ -142,7 +190,10 @@ export class Disk implements AsyncDisposable {
    * calls made room for them. One digest has one growing spool at a time. @throws {DiskError}
    */
   openSpool(digest: Digest, sizeBytes: number | undefined): Promise<Spool> {
-    return this.#turns.run(digest, () => this.#parts.spools.open(digest, sizeBytes))
+    const away = new DiskError('failed', 'the folder is being opened anew')
+    return this.#turns.run(digest, () => {
+      return this.#reopening.isAway ? Promise.reject(away) : this.#parts.spools.open(digest, sizeBytes)
+    })
   }
 
   /**
@@ -169,20 +220,21 @@ export class Disk implements AsyncDisposable {
     return this.#turns.run(digest, async () => {
       if (typeof what === 'string') return await this.#setBlobAside(digest, why)
       if (what.state === 'committed') await this.#setBlobAside(digest, why)
-      if (what.state === 'growing') await this.#parts.quarantine.setAside(what.path, nameOf(digest), why)
+      if (what.state === 'growing') await this.#quarantine.setAside(what.path, nameOf(digest), why)
       await what.discard()
     })
   }
 
   /** Notes a use; written behind, in slices. */
   touch(digest: Digest): void {
-    this.#touches.touch(digest)
+    if (!this.#reopening.isAway) this.#touches.touch(digest)
   }
 
   /**
    * What to evict first: spools that nobody fills, then blobs by last use. `after` goes on from an entry given before.
    */
   leastRecentlyUsed(count: number, after?: Cursor): readonly Entry[] {
+    if (this.#reopening.isAway) return []
     try {
       const kept = after ? [] : this.#parts.spools.kept().slice(0, count)
       return [...kept, ...this.#parts.books.leastRecentlyUsed(count - kept.length, after)]
@@ -197,20 +249,21 @@ export class Disk implements AsyncDisposable {
     return this.#turns.run(digest, async () => {
       const freed = await this.#parts.spools.removeKept(digest)
       if (this.#open.has(digest) || this.#parts.spools.isRead(digest)) return freed
-      return freed + (await this.#removeBlob(digest))
+      const found = this.#find(digest)
+      return freed + (found ? await removeBlob(this.#parts, digest, found, this.#onError) : 0)
     })
   }
 
   /** Keeps what is growing for the next start, and notes that this stop is a clean one. */
   async [Symbol.asyncDispose](): Promise<void> {
-    const { books, spools, health, blobFolders, folder } = this.#parts
+    await this.#health.close()
+    const { books, spools, blobFolders, folder } = this.#parts
     this.#touches.close()
-    await health.close()
     await this.#turns.idle()
     await spools.close()
     try {
-      if (this.#areBooksTorn) books.abandon()
-      else noteCleanStop(books)
+      if (this.#reopening.areBooksWhole) noteCleanStop(books)
+      else books.abandon()
       await removeFile(folder.holder)
     } catch (thrown) {
       books.abandon()
@@ -219,7 +272,12 @@ export class Disk implements AsyncDisposable {
     await Promise.all([blobFolders.sha256.close(), blobFolders.sha512.close()])
   }
 
+  get #parts(): DiskParts {
+    return this.#reopening.parts
+  }
+
   #find(digest: Digest) {
+    if (this.#reopening.isAway) return undefined
     try {
       return this.#parts.books.find(digest)
     } catch (thrown) {
@@ -242,7 +300,7 @@ export class Disk implements AsyncDisposable {
    * `handOver` gives back what was reserved for it, in the same moment that the blob counts.
    */
   async #place(path: string, digest: Digest, sizeBytes: number, handOver: () => void | Promise<void>): Promise<void> {
-    const { books, room, folder, blobFolders, health } = this.#parts
+    const { books, room, folder, blobFolders } = this.#parts
     await rename(path, folder.blob(digest))
     try {
       await blobFolders[algorithmOf(digest)].flushWhole()
@@ -254,57 +312,17 @@ export class Disk implements AsyncDisposable {
       throw error
     }
     this.#open.part(digest)
-    health.worked()
+    this.#health.worked()
     await handOver()
   }
 
-  /** The row goes first, so that nobody finds the blob meanwhile; where it can't, the file makes the room for that. */
-  async #removeBlob(digest: Digest): Promise<number> {
-    const { folder } = this.#parts
-    const found = this.#find(digest)
-    if (!found) return 0
-    const isDropped = this.#tryDrop(digest)
-    try {
-      await unlink(folder.blob(digest))
-    } catch (thrown) {
-      if (codeOf(thrown) === 'ENOENT') return 0
-      this.#onError(diskErrorOf(thrown, 'removing a blob'))
-      if (isDropped) this.#reenter(digest, found)
-      return 0
-    }
-    if (!isDropped) this.#tryDrop(digest)
-    return found.sizeBytes
-  }
-
-  /** A full disk has no room for the note that a row is gone. What has a row still counts. */
-  #tryDrop(digest: Digest): boolean {
-    const { books, room } = this.#parts
-    try {
-      room.take(-(books.drop(digest)?.sizeBytes ?? 0))
-      return true
-    } catch (thrown) {
-      this.#onError(diskErrorOf(thrown, 'writing the books'))
-      return false
-    }
-  }
-
-  /** A file that can't be removed still takes its bytes. */
-  #reenter(digest: Digest, { sizeBytes, usedMs, trust }: Found): void {
-    const { books, room } = this.#parts
-    try {
-      books.enterFound([{ digest, sizeBytes, usedMs }], trust)
-      room.take(sizeBytes)
-    } catch (thrown) {
-      this.#onError(diskErrorOf(thrown, 'writing the books')) // the next start finds it
-    }
-  }
-
   async #setBlobAside(digest: Digest, why: string): Promise<void> {
-    const { folder, quarantine } = this.#parts
-    this.#tryDrop(digest)
+    const { folder } = this.#parts
+    tryDrop(this.#parts, digest, this.#onError)
     this.#open.part(digest)
     try {
-      if (await findRegular(folder.blob(digest))) await quarantine.setAside(folder.blob(digest), nameOf(digest), why)
+      if (await findRegular(folder.blob(digest)))
+        await this.#quarantine.setAside(folder.blob(digest), nameOf(digest), why)
     } catch (thrown) {
       this.#onError(diskErrorOf(thrown, 'setting a blob aside'))
     }

@@ -31,6 +31,11 @@ export class OpenBlobs {
     this.#shared.delete(digest)
   }
 
+  /** As `part`, of all. */
+  partAll(): void {
+    this.#shared.clear()
+  }
+
   /**
    * Joins the readers of a blob or is the first.
    * @returns undefined where there is no regular file of this size at `path`

@@ -11,14 +11,14 @@ const PART_OF_CAP = 0.05
 /** Files whose bytes are not what they should be. Nothing is ever served from here. */
 export class Quarantine {
   readonly #folder: string
-  readonly #bytesMax: number
+  readonly #capBytes: () => number
   readonly #clock: Clock
   readonly #log: Log
   #setAside = 0
 
-  constructor(folder: string, capBytes: number, clock: Clock, log: Log) {
+  constructor(folder: string, capBytes: () => number, clock: Clock, log: Log) {
     this.#folder = folder
-    this.#bytesMax = capBytes * PART_OF_CAP
+    this.#capBytes = capBytes
     this.#clock = clock
     this.#log = log
   }
@@ -46,10 +46,11 @@ export class Quarantine {
     const names = await readdir(this.#folder)
     const files = await Promise.all(names.map(async (name) => ({ name, ...(await factsOf(join(this.#folder, name))) })))
     files.sort((a, b) => b.sinceMs - a.sinceMs)
+    const bytesMax = this.#capBytes() * PART_OF_CAP
     let bytes = 0
     for (const [place, file] of files.entries()) {
       bytes += file.sizeBytes
-      if (place >= FILES_MAX || bytes > this.#bytesMax) await removeFile(join(this.#folder, file.name))
+      if (place >= FILES_MAX || bytes > bytesMax) await removeFile(join(this.#folder, file.name))
     }
   }
 }

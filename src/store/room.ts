@@ -20,10 +20,10 @@ type Options = {
  * used.
  */
 export class Room {
-  readonly capBytes: number
   readonly freeKeptBytes: number
   readonly #folder: string
   readonly #clock: Clock
+  #capBytes: number
   #usedBytes = 0
   #unwrittenBytes = 0
   #freeOfOurs: { readonly bytes: number | undefined; readonly atMs: number } | undefined
@@ -32,8 +32,17 @@ export class Room {
     const volumeBytes = sizeOf(statfsSync(folder))
     this.#folder = folder
     this.#clock = clock
-    this.capBytes = 'bytes' in cap ? cap.bytes : Math.floor(volumeBytes * cap.ofVolume)
+    this.#capBytes = bytesOf(cap, volumeBytes)
     this.freeKeptBytes = freeKeptBytes ?? Math.min(FREE_KEPT_BYTES, Math.floor(volumeBytes * FREE_KEPT_PART))
+  }
+
+  get capBytes(): number {
+    return this.#capBytes
+  }
+
+  /** From now on so much may be taken; what is taken beyond it is short. @throws where the volume doesn't answer */
+  setCap(cap: Cap): void {
+    this.#capBytes = bytesOf(cap, sizeOf(statfsSync(this.#folder)))
   }
 
   /** Blobs, and what spools hold or have reserved. */
@@ -55,7 +64,7 @@ export class Room {
    * How many bytes must go before `bytes` more fit under the cap and leave the free space that is kept; 0: they fit.
    */
   shortBytes(bytes: number): number {
-    const overCap = this.#usedBytes + bytes - this.capBytes
+    const overCap = this.#usedBytes + bytes - this.#capBytes
     const ceiling = this.#ceilingBytes()
     const overVolume = ceiling === undefined ? 0 : this.#usedBytes + bytes - ceiling
     return Math.max(0, overCap, overVolume)
@@ -103,5 +112,8 @@ function findFreeBytes(folder: string): number | undefined {
     return undefined // the next write meets the same failure and reports it
   }
 }
+
+const bytesOf = (cap: Cap, volumeBytes: number): number =>
+  'bytes' in cap ? cap.bytes : Math.floor(volumeBytes * cap.ofVolume)
 
 const sizeOf = (volume: StatsFs): number => volume.blocks * volume.bsize

@@ -24,6 +24,8 @@ export type SpoolParts = {
   readonly notePath: string
   readonly bootId: string
   readonly sizeBytes: number | undefined
+  /** What the caller made room for. */
+  readonly reservedBytes: number
   readonly held: RangeSet
   readonly share: Share
   readonly onError: (error: DiskError) => void
@@ -41,6 +43,7 @@ export class Spool implements AsyncDisposable {
   readonly #parts: SpoolParts
   readonly #held: RangeSet
   #sizeBytes: number | undefined
+  #reservedBytes: number
   #state: SpoolState = 'growing'
   #notedBytes: number
   #noting: Promise<void> | undefined
@@ -53,6 +56,7 @@ export class Spool implements AsyncDisposable {
     this.#held = parts.held
     this.#notedBytes = parts.held.bytes
     this.#sizeBytes = parts.sizeBytes
+    this.#reservedBytes = parts.reservedBytes
     this.#account()
   }
 
@@ -74,9 +78,20 @@ export class Spool implements AsyncDisposable {
     return this.#parts.path
   }
 
+  /** The larger of what is reserved for it and what it holds. */
+  get takenBytes(): number {
+    return Math.max(this.#reservedBytes, this.#held.bytes)
+  }
+
   /** The whole size has become known: so much is reserved. */
   grow(sizeBytes: number): void {
     this.#sizeBytes = sizeBytes
+    this.reserve(sizeBytes)
+  }
+
+  /** So much is reserved for it, whatever its size will be. */
+  reserve(bytes: number): void {
+    this.#reservedBytes = bytes
     this.#account()
   }
 
@@ -212,10 +227,8 @@ export class Spool implements AsyncDisposable {
     }
   }
 
-  /** While growing, the larger of what it is to be and what it holds is taken. */
   #account(): void {
-    if (this.#state !== 'growing') return
-    this.#parts.share.set(this.#sizeBytes ?? 0, this.#held.bytes)
+    if (this.#state === 'growing') this.#parts.share.set(this.takenBytes, this.#held.bytes)
   }
 
   #told(thrown: unknown, doing: string): DiskError {

@@ -70,6 +70,7 @@ export class Spools {
       notePath: this.#options.folder.note(digest),
       bootId: this.#options.bootId,
       sizeBytes: sizeBytes ?? begun.sizeBytes,
+      reservedBytes: sizeBytes ?? 0,
       onError: this.#options.onError,
       onLeft: (left, end) => this.#forget(left, end),
       onClosed: (closed) => this.#forgetOpen(closed),
@@ -95,6 +96,11 @@ export class Spools {
     const isGone = await removeFile(this.#options.folder.spool(digest))
     kept.share.set(0, 0)
     return isGone ? kept.note.held.bytes : 0
+  }
+
+  /** The folder is another: what grows can't be kept any more, and is read until it is closed. Never rejects. */
+  async abandon(): Promise<void> {
+    await Promise.all([...this.#growing.values()].map((spool) => spool.abandon()))
   }
 
   /** Keeps all that grow, closes all. Never rejects. */

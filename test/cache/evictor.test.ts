@@ -109,7 +109,23 @@ test('where all is under readers there is no room, and that is told', async () =
   const readers = await Promise.all(kept.map((digest) => house.disk.openBlob(digest)))
 
   expect(await house.evictor.reserve(BLOB_BYTES)).toBe(false)
+  expect([house.disk.isDegraded, house.disk.isFailing]).toEqual([true, false])
   for (const reader of readers) await reader?.[Symbol.asyncDispose]()
+})
+
+test('those who want room at once are never given the same: the cap holds whatever they all write', async () => {
+  const { house, keep } = await given()
+  await times(6, () => keep())
+  const digests = [1, 2, 3, 4, 5, 6].map((seed) => digestOf(seededBytes(seed, 1)))
+  const spools = await Promise.all(digests.map((digest) => house.disk.openSpool(digest, undefined)))
+
+  const have = await Promise.all(
+    spools.map((spool) => house.evictor.reserve(4 * BLOB_BYTES, () => spool.grow(4 * BLOB_BYTES))),
+  )
+
+  expect(have.filter(Boolean)).toHaveLength(2)
+  expect(house.disk.usedBytes).toBeLessThanOrEqual(house.disk.capBytes)
+  for (const spool of spools) await spool.discard()
 })
 
 test('what a pinned tag leads to stays, down to its blobs, and something else goes', async () => {

@@ -84,7 +84,11 @@ export async function startFills(capBytes = 1024 * MIB, outside: Outside = syste
   const open = () => Disk.open({ folder, cap: { bytes: capBytes }, log: silentLog, outside, freeKeptBytes: 0 })
   let disk = await open()
   const keeper: Keeper = {
-    reserve: async (bytes) => disk.shortBytes(bytes) === 0,
+    reserve: async (bytes, take) => {
+      const fits = disk.shortBytes(bytes) === 0
+      if (fits) take()
+      return fits
+    },
     openSpool: (digest, sizeBytes) => disk.openSpool(digest, sizeBytes),
     commit: (spool) => disk.commit(spool),
     setAside: (spool, why) => disk.setAside(spool, why),

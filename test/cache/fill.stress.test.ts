@@ -71,7 +71,7 @@ const ticks = async (count: number) => {
 function spoil(house: House, { takesBytes, fits, isSlow }: { takesBytes: number; fits: boolean; isSlow: boolean }) {
   const { openSpool, reserve } = house.keeper
   let left = takesBytes
-  house.keeper.reserve = async (bytes) => fits && reserve(bytes)
+  house.keeper.reserve = async (bytes, take) => fits && reserve(bytes, take)
   house.keeper.openSpool = async (...args) => {
     const spool = await openSpool(...args)
     const write = spool.write.bind(spool)

@@ -17,7 +17,7 @@ test('a disk that fails is degraded, is probed, and works again by itself', asyn
   await rename(join(folder, 'spools'), join(folder, 'elsewhere'))
 
   await expect(disk.openSpool(blob.digest, 10)).rejects.toMatchObject({ name: 'DiskError', kind: 'failed' })
-  expect(disk.isDegraded).toBe(true)
+  expect([disk.isDegraded, disk.isFailing]).toEqual([true, true])
   expect(disk.usedBytes).toBe(0)
   expect(await disk.put(blob.digest, blob.bytes)).toBe(false)
   await mkdir(join(folder, 'spools'))

@@ -1,0 +1,114 @@
+import { readdir, rename, rm, stat } from 'node:fs/promises'
+import { join } from 'node:path'
+import { expect, test, vi } from 'vitest'
+import type { Disk } from '../../src/store/disk.ts'
+import { contentOf } from './content.ts'
+import { fill, type HeldClock, heldClock, newFolder, openDisk, readAll } from './support.ts'
+
+const one = contentOf(1, 100_000)
+const two = contentOf(2, 50_000)
+
+async function given() {
+  const folder = join(await newFolder(), 'data')
+  const clock = heldClock()
+  const disk = await openDisk(folder, { outside: { clock, random: () => 0 } })
+  await fill(disk, one)
+  return { folder, clock, disk }
+}
+
+/** Time passes until the disk has looked and is as it should be. */
+const looked = (clock: HeldClock, isRight: () => boolean) =>
+  vi.waitFor(() => {
+    clock.advance(5_000)
+    expect(isRight()).toBe(true)
+  })
+
+async function expectKeeps(folder: string, disk: Disk): Promise<void> {
+  await fill(disk, two)
+  expect((await readAll(disk, two.digest))?.equals(two.bytes)).toBe(true)
+  expect(await readdir(join(folder, 'blobs', 'sha256'))).toContain(two.digest.slice('sha256:'.length))
+  expect((await stat(join(folder, 'disk.sqlite'))).isFile()).toBe(true)
+}
+
+test('fault 38: a folder removed while running is made anew, is kept in, and is there after a restart', async () => {
+  const { folder, clock, disk } = await given()
+  const growing = await disk.openSpool(two.digest, undefined)
+  await growing.write(0, two.bytes.subarray(0, 10_000))
+  const reader = await disk.openBlob(one.digest)
+  await rm(folder, { recursive: true })
+
+  await looked(clock, () => disk.counts().blobs === 0 && !disk.isDegraded)
+
+  const into = Buffer.alloc(one.bytes.length)
+  expect(await reader?.read(into, 0, into.length)).toBe(into.length)
+  expect(into.equals(one.bytes)).toBe(true)
+  await reader?.[Symbol.asyncDispose]()
+  await expect(growing.write(10_000, two.bytes.subarray(10_000))).rejects.toMatchObject({ name: 'DiskError' })
+  expect(await growing.read(into, 0, 10_000)).toBe(10_000)
+  await growing.close()
+  expect(disk.usedBytes).toBe(0)
+  await expectKeeps(folder, disk)
+  await disk[Symbol.asyncDispose]()
+  await using again = await openDisk(folder)
+  expect((await readAll(again, two.digest))?.equals(two.bytes)).toBe(true)
+})
+
+test('fault 38: another folder of ours in its place is taken as it is, and the one that went is not missed', async () => {
+  const { folder, clock, disk } = await given()
+  {
+    await using other = await openDisk(`${folder}.other`)
+    await fill(other, two)
+  }
+  await rename(folder, `${folder}.away`)
+  await rename(`${folder}.other`, folder)
+
+  await looked(clock, () => disk.find(two.digest) !== undefined)
+
+  expect(disk.find(one.digest)).toBeUndefined()
+  expect(disk.usedBytes).toBe(two.bytes.length)
+  expect((await readAll(disk, two.digest))?.equals(two.bytes)).toBe(true)
+  expect(disk.isDegraded).toBe(false)
+  await disk[Symbol.asyncDispose]()
+})
+
+test('fault 38: a folder that came back before anyone looked is gone on with', async () => {
+  const { folder, clock, disk } = await given()
+  await rename(folder, `${folder}.away`)
+  await rename(`${folder}.away`, folder)
+
+  clock.advance(60_000)
+
+  expect((await readAll(disk, one.digest))?.equals(one.bytes)).toBe(true)
+  expect(disk.isDegraded).toBe(false)
+  await disk[Symbol.asyncDispose]()
+})
+
+test('fault 38: while another process has the folder that came in its place, the disk fails and keeps nothing', async () => {
+  const { folder, clock, disk } = await given()
+  const other = await openDisk(`${folder}.other`)
+  await rename(folder, `${folder}.away`)
+  await rename(`${folder}.other`, folder)
+
+  await looked(clock, () => disk.isFailing)
+
+  expect(await disk.openBlob(one.digest)).toBeUndefined()
+  expect(await disk.put(two.digest, two.bytes)).toBe(false)
+  await expect(disk.openSpool(two.digest, undefined)).rejects.toMatchObject({ name: 'DiskError' })
+  expect(disk.leastRecentlyUsed(10)).toEqual([])
+  await other[Symbol.asyncDispose]()
+  await looked(clock, () => !disk.isDegraded)
+  await expectKeeps(folder, disk)
+  await disk[Symbol.asyncDispose]()
+})
+
+test('fault 34: books deleted while running are made anew from the folder, by themselves', async () => {
+  const { folder, clock, disk } = await given()
+  await rm(join(folder, 'disk.sqlite'))
+
+  await looked(clock, () => disk.find(one.digest) !== undefined && !disk.isDegraded)
+  await vi.waitFor(() => stat(join(folder, 'disk.sqlite')))
+
+  expect((await readAll(disk, one.digest))?.equals(one.bytes)).toBe(true)
+  expect(disk.counts()).toMatchObject({ blobs: 1, bytes: one.bytes.length })
+  await disk[Symbol.asyncDispose]()
+})
