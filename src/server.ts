@@ -156,7 +156,7 @@ async function built(config: Config, upstreams: ByHost, given: Given, stack: Asy
   const metrics = stack.use(new Metrics(upstreams.keys()))
   const { disk, index } = await openStore(config, given, stack)
   const asked = stack.use(openUpstreams(upstreams, given, metrics))
-  const upstreamOf = asked.of.bind(asked)
+  const upstreamOf = asked.askedFor.bind(asked)
   const links = new Links(index, log)
   const pins = new Pins([...upstreams].map(([host, { pin }]) => [host, pin]))
   const countFault = (fault: Fault) => metrics.countFillFailure(fault)

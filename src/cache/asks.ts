@@ -1,20 +1,23 @@
 import { OciError } from '../base/errors.ts'
 import { DOCKER_HUB } from '../base/well-known.ts'
-import type { RegistryHost } from '../oci/names.ts'
-import type { Upstream } from '../upstream/upstream.ts'
+import type { RegistryHost, Repository } from '../oci/names.ts'
+import type { Endpoints } from '../upstream/endpoints.ts'
 
 /** What the decisions ask of an upstream. */
 export type Asks = Pick<
-  Upstream,
+  Endpoints,
   'config' | 'endpoints' | 'getManifest' | 'headManifest' | 'headBlob' | 'getTags' | 'getReferrers'
 >
 
-/** The configured upstreams; a host that is none of them is never dialled. */
-export type UpstreamOf = (host: RegistryHost) => Asks | undefined
+/**
+ * The configured upstreams, asked as the caller on whose behalf a repository is asked for; a host that is none of them
+ * is never dialled.
+ */
+export type UpstreamOf = (repository: Repository) => Asks | undefined
 
 /** @throws {OciError} nameUnknown */
-export function askable<T>(upstreamOf: (host: RegistryHost) => T | undefined, host: RegistryHost): T {
-  const found = upstreamOf(host)
+export function askable(upstreamOf: UpstreamOf, repository: Repository): Asks {
+  const found = upstreamOf(repository)
   if (found) return found
   throw new OciError('nameUnknown', 'no upstream of this name is configured')
 }

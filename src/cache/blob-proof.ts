@@ -39,12 +39,12 @@ export class BlobProof {
   }
 
   forget(repository: Repository, digest: Digest): void {
-    this.#asks.forget(keyOf(repository, digest))
+    this.#asks.forget(repository, digest)
   }
 
   async #head(repository: Repository, digest: Digest, ask: Ask): Promise<BlobProved> {
     const { links, negatives, upstreamOf } = this.#parts
-    const head = await askable(upstreamOf, repository.host).headBlob(repository.path, digest, ask.signal)
+    const head = await askable(upstreamOf, repository).headBlob(repository.path, digest, ask.signal)
     if (head.at === 'found') {
       if (ask.isCurrent()) await links.prove(repository, digest, head.isPublic)
       return head

@@ -4,12 +4,11 @@ import { OciError } from '../base/errors.ts'
 import type { Log } from '../base/log.ts'
 import { KIB, MIB } from '../base/units.ts'
 import type { Digest } from '../oci/digest.ts'
-import type { RegistryHost, Repository } from '../oci/names.ts'
+import type { Repository } from '../oci/names.ts'
 import type { Disk } from '../store/disk.ts'
 import { DiskError } from '../store/disk-error.ts'
 import type { Index } from '../store/index.ts'
-import type { Upstream } from '../upstream/upstream.ts'
-import type { Asks } from './asks.ts'
+import type { UpstreamOf } from './asks.ts'
 import { type BlobFound, FoundFilling, foundOnDisk } from './blob-found.ts'
 import { BlobProof, blobDenied, blobUnknown } from './blob-proof.ts'
 import { type CacheFacts, HIT } from './facts.ts'
@@ -34,7 +33,7 @@ const LOOKS_MAX = 8
 export type BlobHeadFound = { readonly sizeBytes: number; readonly facts: CacheFacts }
 
 export type BlobsParts = {
-  readonly upstreamOf: (host: RegistryHost) => (Asks & Pick<Upstream, 'endpoints'>) | undefined
+  readonly upstreamOf: UpstreamOf
   readonly index: Pick<Index, 'findDescriptor'>
   readonly disk: Pick<Disk, 'find' | 'openBlob' | 'readWhole' | 'touch'>
   readonly links: Links
@@ -187,7 +186,7 @@ export class Blobs implements AsyncDisposable {
     const { fills, upstreamOf } = this.#parts
     return fills.joinOrStart(digest, () => ({
       repository,
-      sources: sourcesOf(upstreamOf(repository.host)?.endpoints ?? [], repository.path, digest),
+      sources: sourcesOf(upstreamOf(repository)?.endpoints ?? [], repository.path, digest),
       sizeBytes,
       first: firstOf(from, sizeBytes),
     }))

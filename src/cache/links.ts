@@ -3,7 +3,7 @@ import type { Log } from '../base/log.ts'
 import type { Digest } from '../oci/digest.ts'
 import type { Repository } from '../oci/names.ts'
 import type { Index } from '../store/index.ts'
-import { keyOf } from './negatives.ts'
+import { sharedKeyOf } from './negatives.ts'
 
 const LINKS_MAX = 100_000
 
@@ -26,7 +26,7 @@ export class Links {
 
   /** Whether it is known in memory already: the hot path's question. */
   knows(repository: Repository, digest: Digest): boolean {
-    return this.#known.get(keyOf(repository, digest)) === true
+    return this.#known.get(sharedKeyOf(repository, digest)) === true
   }
 
   /** An index that cannot be asked proves nothing: upstream is asked then. Never rejects. */
@@ -36,7 +36,7 @@ export class Links {
     try {
       const isShown = await this.#index.mayShow(repository, digest)
       // what was forgotten while the index was asked must not come back
-      if (isShown && forgotten === this.#forgotten) this.#known.set(keyOf(repository, digest), true)
+      if (isShown && forgotten === this.#forgotten) this.#known.set(sharedKeyOf(repository, digest), true)
       return isShown
     } catch (error) {
       this.#log.warn({ err: error, upstream: repository.host }, 'the index could not be asked for a link')
@@ -46,7 +46,7 @@ export class Links {
 
   /** Upstream answered 200 for `digest` in this repository. Never rejects: what is not kept is asked for anew. */
   async prove(repository: Repository, digest: Digest, isPublic: boolean): Promise<void> {
-    this.#known.set(keyOf(repository, digest), true)
+    this.#known.set(sharedKeyOf(repository, digest), true)
     try {
       await this.#index.putLink({ repository, digest, isPublic })
     } catch (error) {
@@ -57,7 +57,7 @@ export class Links {
   /** The proof is void. @throws what the index throws: a link that stays would show what should be gone */
   async forget(repository: Repository, digest: Digest): Promise<void> {
     this.#forgotten++
-    this.#known.delete(keyOf(repository, digest))
+    this.#known.delete(sharedKeyOf(repository, digest))
     await this.#index.forgetLink(repository, digest)
   }
 }

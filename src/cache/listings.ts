@@ -80,7 +80,7 @@ export class Listings implements AsyncDisposable {
 
   /** @throws {OciError} nameUnknown, denied, or why upstream could not be asked while nothing is known */
   async tags(repository: Repository, page: Page, signal: AbortSignal): Promise<ListingFound> {
-    const upstream = askable(this.#parts.upstreamOf, repository.host)
+    const upstream = askable(this.#parts.upstreamOf, repository)
     const wanted: Wanted = {
       key: `tags?${new URLSearchParams({ n: String(page.n ?? ''), last: page.last ?? '' })}`,
       freshMs: TAGS_FRESH_MS,
@@ -100,7 +100,7 @@ export class Listings implements AsyncDisposable {
     query: { readonly artifactType?: string },
     signal: AbortSignal,
   ): Promise<ListingFound> {
-    const upstream = askable(this.#parts.upstreamOf, repository.host)
+    const upstream = askable(this.#parts.upstreamOf, repository)
     const wanted: Wanted = {
       key: `referrers/${digest}?${new URLSearchParams(query)}`,
       freshMs: REFERRERS_FRESH_MS,

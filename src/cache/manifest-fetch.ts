@@ -46,7 +46,7 @@ export class ManifestFetch {
   }
 
   async #get(repository: Repository, reference: Reference, signal: AbortSignal): Promise<ManifestTold> {
-    const upstream = askable(this.#parts.upstreamOf, repository.host)
+    const upstream = askable(this.#parts.upstreamOf, repository)
     const told = await upstream.getManifest(repository.path, reference, signal)
     if (told.at === 'found' && told.bytes.length > MANIFEST_BYTES_MAX) {
       this.#parts.log.warn({ upstream: repository.host, ...reference }, 'a manifest is larger than any client takes')
@@ -58,7 +58,7 @@ export class ManifestFetch {
   /** One endpoint lied: each is asked, the first that tells the truth is believed. */
   async #elsewhere(repository: Repository, digest: Digest, signal: AbortSignal): Promise<Found> {
     const { upstreamOf, log } = this.#parts
-    const { endpoints } = askable(upstreamOf, repository.host)
+    const { endpoints } = askable(upstreamOf, repository)
     log.warn({ upstream: repository.host, digest }, 'an endpoint sent another manifest than the one asked for')
     for (const endpoint of endpoints.length > 1 ? endpoints : []) {
       try {

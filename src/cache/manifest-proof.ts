@@ -47,7 +47,7 @@ export class ManifestProof {
   }
 
   forget(repository: Repository, digest: Digest): void {
-    this.#asks.forget(keyOf(repository, digest))
+    this.#asks.forget(repository, digest)
   }
 
   /** Resolves once no ask is under way. */
@@ -57,7 +57,7 @@ export class ManifestProof {
 
   async #head(repository: Repository, digest: Digest, ask: Ask): Promise<Proof | undefined> {
     const { links, negatives, upstreamOf, log } = this.#parts
-    const head = await askable(upstreamOf, repository.host).headManifest(repository.path, { digest }, ask.signal)
+    const head = await askable(upstreamOf, repository).headManifest(repository.path, { digest }, ask.signal)
     if (head.at === 'absent' || head.at === 'denied') {
       const error = head.at === 'absent' ? manifestUnknown() : manifestDenied()
       const ms = head.at === 'absent' ? ABSENT_MS : DENIED_MS

@@ -128,7 +128,7 @@ export class Manifests implements AsyncDisposable {
     if (!reference) return
     if ('tag' in reference) return await this.#resolver.forget(repository, reference.tag)
     const { digest } = reference
-    this.#fetches.forget(keyOf(repository, digest))
+    this.#fetches.forget(repository, digest)
     this.#proof.forget(repository, digest)
     const users = await this.#parts.index.usersOf(digest)
     const here = users.find(

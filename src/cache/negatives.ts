@@ -36,15 +36,29 @@ export class Negatives {
     this.#found.delete(key)
   }
 
-  /** A write may have made any of them untrue. */
+  /** A write may have made any of them untrue, whoever asked. */
   forgetRepository(repository: Repository): void {
-    const prefix = keyOf(repository, '')
+    const prefix = sharedKeyOf(repository, '')
     for (const key of this.#found.keys()) if (key.startsWith(prefix)) this.#found.delete(key)
   }
 }
 
-/** A key for something of a repository; what follows the space cannot be mistaken for a part of the name. */
-export const keyOf = ({ host, path }: Repository, what: string): string => `${host}/${path} ${what}`
+/**
+ * A key for what was asked of a repository: on behalf of a caller it is his alone, since what upstream says to one is
+ * for nobody else. What follows the space cannot be mistaken for a part of the name, nor `@` for what is asked.
+ */
+export const keyOf = (repository: Repository, what: string): string =>
+  sharedKeyOf(repository, repository.as ? `@${repository.as.id} ${what}` : what)
+
+/** Those of `keys` that are for this, whoever asked. */
+export const keysFor = (keys: Iterable<string>, repository: Repository, what: string): readonly string[] =>
+  [...keys].filter((key) => {
+    const ofCaller = sharedKeyOf(repository, '@')
+    return key === sharedKeyOf(repository, what) || (key.startsWith(ofCaller) && key.endsWith(` ${what}`))
+  })
+
+/** A key for what is true of a repository whoever asks. */
+export const sharedKeyOf = ({ host, path }: Repository, what: string): string => `${host}/${path} ${what}`
 
 /** One text for all that is not here, whether it is held for another repository or not at all. */
 export const manifestUnknown = (): OciError => new OciError('manifestUnknown', 'the upstream has no such manifest')

@@ -71,7 +71,7 @@ export class Prover implements AsyncDisposable {
     const { upstreamOf, links, log } = this.#parts
     try {
       if (await links.mayShow(repository, digest)) return
-      const upstream = askable(upstreamOf, repository.host)
+      const upstream = askable(upstreamOf, repository)
       const { signal } = this.#stop
       const head = isManifest
         ? await upstream.headManifest(repository.path, { digest }, signal)

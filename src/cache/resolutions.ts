@@ -7,7 +7,7 @@ import type { Digest } from '../oci/digest.ts'
 import type { Repository, Tag } from '../oci/names.ts'
 import type { Index } from '../store/index.ts'
 import { type Anchor, ageOf, anchorNow, anchorOf, type Freshness, freshnessOf, type Instant } from './freshness.ts'
-import { keyOf } from './negatives.ts'
+import { sharedKeyOf } from './negatives.ts'
 
 const KNOWN_MAX = 50_000
 /** After a failure nobody asks again for this long while an answer is known. */
@@ -71,7 +71,7 @@ export class Resolutions {
   }
 
   peek(repository: Repository, tag: Tag): Known | undefined {
-    return this.#known.get(keyOf(repository, tag))
+    return this.#known.get(sharedKeyOf(repository, tag))
   }
 
   /** From the index, unless memory came to know it meanwhile. */
@@ -122,13 +122,13 @@ export class Resolutions {
   }
 
   async forget(repository: Repository, tag: Tag): Promise<void> {
-    this.#known.delete(keyOf(repository, tag))
+    this.#known.delete(sharedKeyOf(repository, tag))
     await this.#tried('told', this.#index.forgetResolution(repository, tag))
-    this.#known.delete(keyOf(repository, tag)) // what was read back while the index forgot
+    this.#known.delete(sharedKeyOf(repository, tag)) // what was read back while the index forgot
   }
 
   #set(repository: Repository, tag: Tag, known: Known): Known {
-    this.#known.set(keyOf(repository, tag), known)
+    this.#known.set(sharedKeyOf(repository, tag), known)
     return known
   }
 

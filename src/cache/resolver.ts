@@ -101,8 +101,8 @@ export class Resolver {
 
   /** A write may have made untrue what is known. */
   async forget(repository: Repository, tag: Tag): Promise<void> {
-    this.#asks.forget(keyOf(repository, tag))
-    this.#asks.forget(`${keyOf(repository, tag)} GET`)
+    this.#asks.forget(repository, tag)
+    this.#asks.forget(repository, `${tag} GET`)
     await this.#resolutions.forget(repository, tag)
   }
 
@@ -179,7 +179,7 @@ export class Resolver {
 
   /** One HEAD; a GET where it tells too little, but never after it failed where a GET costs a pull. */
   async #head(repository: Repository, tag: Tag, signal: AbortSignal): Promise<Pointed | Absent | Denied> {
-    const upstream = askable(this.#parts.upstreamOf, repository.host)
+    const upstream = askable(this.#parts.upstreamOf, repository)
     const head = await upstream.headManifest(repository.path, { tag }, signal)
     if (head.at === 'absent' || head.at === 'denied') return head
     if (head.at === 'unheadable' && countsPulls(repository.host)) {
@@ -259,8 +259,9 @@ export class Resolver {
     }
   }
 
-  #policyOf({ host }: Repository, tag: Tag): TagPolicy {
-    const found = this.#policies.get(host) ?? new Policies(askable(this.#parts.upstreamOf, host).config.tags)
+  #policyOf(repository: Repository, tag: Tag): TagPolicy {
+    const { host } = repository
+    const found = this.#policies.get(host) ?? new Policies(askable(this.#parts.upstreamOf, repository).config.tags)
     this.#policies.set(host, found)
     return found.of(tag)
   }

@@ -1,7 +1,7 @@
 import type { Outside } from '../base/clock.ts'
 import { OciError, ociErrorOf } from '../base/errors.ts'
 import type { Repository } from '../oci/names.ts'
-import { keyOf } from './negatives.ts'
+import { keysFor, sharedKeyOf } from './negatives.ts'
 import { copyOf, within } from './waiting.ts'
 
 /** Waiters on one key; more are told to come again (faults.md, "Limits"). */
@@ -78,14 +78,14 @@ export class SharedAsks<T> {
     if (!this.#underWay.has(key)) this.#start(key, start)
   }
 
-  /** Makes the answer that is on its way untrue: who waits still gets it, who comes now has it asked anew. */
-  forget(key: string): void {
-    this.#underWay.delete(key)
+  /** Makes an answer that is on its way untrue: who waits still gets it, who comes now has it asked anew. */
+  forget(repository: Repository, what: string): void {
+    for (const key of keysFor(this.#underWay.keys(), repository, what)) this.#underWay.delete(key)
   }
 
   /** As `forget`, for all keys of a repository. */
   forgetRepository(repository: Repository): void {
-    const prefix = keyOf(repository, '')
+    const prefix = sharedKeyOf(repository, '')
     for (const key of this.#underWay.keys()) if (key.startsWith(prefix)) this.#underWay.delete(key)
   }
 

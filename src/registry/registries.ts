@@ -1,6 +1,6 @@
-import picomatch from 'picomatch'
 import type { UpstreamConfig } from '../base/config.ts'
 import { OciError } from '../base/errors.ts'
+import { matcherOf } from '../base/patterns.ts'
 import { DOCKER_HUB, DOCKER_HUB_ALIASES } from '../base/well-known.ts'
 import { findRegistryHost, type RegistryHost, type RepositoryPath } from '../oci/names.ts'
 
@@ -73,9 +73,3 @@ export class Registries {
 export const unknownHost = (): OciError => new OciError('nameUnknown', 'no upstream of this cache has that host name')
 
 const namesOf = ({ host, isHub }: Registry): readonly string[] => (isHub ? [host, ...DOCKER_HUB_ALIASES] : [host])
-
-function matcherOf(patterns: readonly string[]): (path: string) => boolean {
-  if (patterns.length === 0) return () => false
-  if (patterns.includes('**')) return () => true
-  return picomatch([...patterns])
-}

@@ -1,7 +1,8 @@
 import { readFile } from 'node:fs/promises'
-import picomatch from 'picomatch'
+import type { Caller } from '../base/caller.ts'
 import type { AccountConfig } from '../base/config.ts'
 import { OciError } from '../base/errors.ts'
+import { matcherOf } from '../base/patterns.ts'
 import type { RepositoryPath } from '../oci/names.ts'
 
 /** An account at an upstream; its password is read where it is used, since files change. */
@@ -12,26 +13,41 @@ export type Account = {
   authorization(): Promise<string>
 }
 
-/** The accounts of one upstream: the first whose patterns hold a repository is asked as, else nobody. */
+/** A caller's own credentials. */
+export const accountOf = ({ id, username, password }: Caller): Account => ({
+  id,
+  authorization: async () => basicOf(username, password.reveal()),
+})
+
+/**
+ * The accounts of one upstream: the first whose patterns hold a repository is asked as, else nobody; and nobody for
+ * what is private: an account of ours would show it to everyone.
+ */
 export class Accounts {
+  readonly #isPrivate: (path: string) => boolean
   readonly #accounts: readonly { readonly account: Account; readonly isFor: (path: string) => boolean }[]
 
-  constructor(configs: readonly AccountConfig[]) {
+  constructor(configs: readonly AccountConfig[], privatePatterns: readonly string[]) {
+    this.#isPrivate = matcherOf(privatePatterns)
     this.#accounts = configs.map((config, at) => ({
       account: { id: `${at} ${config.username}`, authorization: () => authorizationOf(config) },
-      isFor: picomatch([...config.repositories], { dot: true }),
+      isFor: matcherOf(config.repositories),
     }))
   }
 
   find(path: RepositoryPath): Account | undefined {
+    if (this.#isPrivate(path)) return undefined
     return this.#accounts.find(({ isFor }) => isFor(path))?.account
   }
 }
 
 async function authorizationOf(config: AccountConfig): Promise<string> {
   const password = config.passwordFile === undefined ? (config.password?.reveal() ?? '') : await passwordIn(config)
-  return `Basic ${Buffer.from(`${config.username}:${password}`).toString('base64')}`
+  return basicOf(config.username, password)
 }
+
+const basicOf = (username: string, password: string): string =>
+  `Basic ${Buffer.from(`${username}:${password}`).toString('base64')}`
 
 async function passwordIn({ passwordFile = '' }: AccountConfig): Promise<string> {
   try {

@@ -1,6 +1,6 @@
 import { LRUCache } from 'lru-cache'
 import type { RepositoryPath } from '../oci/names.ts'
-import type { Account, Accounts } from './accounts.ts'
+import type { Account } from './accounts.ts'
 import { type Challenge, challengesOf, chosenOf, scopesOf } from './challenge.ts'
 import { unusable } from './failure.ts'
 import { linesOf } from './headers.ts'
@@ -8,7 +8,6 @@ import { realmOf } from './realm.ts'
 import type { Token, TokenNeed, Tokens } from './tokens.ts'
 import type { Answer } from './wire.ts'
 
-const REMEMBERED_MAX = 4_096
 /** Challenges met for one request: a first one, a renewed token, a wider scope, another scheme. */
 const TURNS_MAX = 4
 
@@ -21,17 +20,31 @@ type WayOf = (challenge: Challenge, scopes: readonly string[]) => Way | undefine
 
 export type Proof = { readonly authorization: string | undefined; readonly isPublic: boolean }
 
+/** As whom: an account of ours, or a caller with credentials of his own. */
+export type Identity = {
+  readonly find: (path: RepositoryPath) => Account | undefined
+  /** What he gets is his alone, even where nobody asked who he is. */
+  readonly isCaller: boolean
+}
+
+/** What a repository's last challenge was: so many are remembered. */
+export type Ways = LRUCache<RepositoryPath, Way>
+
+export const waysOf = (max: number): Ways => new LRUCache({ max })
+
 type CredentialsOptions = {
   readonly endpoint: URL
   readonly realms: readonly string[]
-  readonly accounts: Accounts
+  readonly identity: Identity
   readonly tokens: Tokens
+  readonly ways: Ways
+  /** Each request has its token asked for anew: what it opens is opened by credentials that are good now. */
+  readonly isFresh?: boolean
 }
 
 /** How one endpoint's challenges are met. A repository's last one is remembered: a warm pull costs no 401. */
 export class Credentials {
   readonly #options: CredentialsOptions
-  readonly #remembered = new LRUCache<RepositoryPath, Way>({ max: REMEMBERED_MAX })
 
   constructor(options: CredentialsOptions) {
     this.#options = options
@@ -39,13 +52,13 @@ export class Credentials {
 
   /** For one request at the endpoint itself. */
   forEndpoint(path: RepositoryPath): Pass {
-    const { endpoint, realms, tokens, accounts } = this.#options
-    const account = accounts.find(path)
+    const { endpoint, realms, identity, ways } = this.#options
+    const account = identity.find(path)
     const wayOf: WayOf = (challenge, scopes) =>
       wayFor(challenge, scopes, account, { url: endpoint, isEndpoint: true, realms })
-    return new Pass(tokens, defaultScopeOf(path), wayOf, {
-      find: () => this.#remembered.get(path),
-      put: (way) => (way ? this.#remembered.set(path, way) : this.#remembered.delete(path)),
+    return new Pass(this.#options, defaultScopeOf(path), wayOf, {
+      find: () => ways.get(path),
+      put: (way) => (way ? ways.set(path, way) : ways.delete(path)),
     })
   }
 
@@ -53,7 +66,7 @@ export class Credentials {
   forStranger(url: URL, path: RepositoryPath): Pass {
     const wayOf: WayOf = (challenge, scopes) =>
       wayFor(challenge, scopes, undefined, { url, isEndpoint: false, realms: [] })
-    return new Pass(this.#options.tokens, defaultScopeOf(path), wayOf)
+    return new Pass(this.#options, defaultScopeOf(path), wayOf)
   }
 }
 
@@ -73,11 +86,14 @@ function wayFor(
   return { by: 'bearer', need, isWithheld: asked !== account }
 }
 
+type Asking = Pick<CredentialsOptions, 'tokens' | 'identity' | 'isFresh'>
 type Memory = { find(): Way | undefined; put(way: Way | undefined): void }
 
 /** One request's way past the challenges it meets: one new token, one wider scope, and no more. */
 export class Pass {
   readonly #tokens: Tokens
+  readonly #isCaller: boolean
+  readonly #isFresh: boolean
   readonly #defaultScope: string
   readonly #wayOf: WayOf
   readonly #memory: Memory | undefined
@@ -89,8 +105,10 @@ export class Pass {
   #wasRenewed = false
   #wasWidened = false
 
-  constructor(tokens: Tokens, defaultScope: string, wayOf: WayOf, memory?: Memory) {
+  constructor({ tokens, identity, isFresh = false }: Asking, defaultScope: string, wayOf: WayOf, memory?: Memory) {
     this.#tokens = tokens
+    this.#isCaller = identity.isCaller
+    this.#isFresh = isFresh
     this.#defaultScope = defaultScope
     this.#wayOf = wayOf
     this.#memory = memory
@@ -104,14 +122,20 @@ export class Pass {
    */
   async findProof(signal: AbortSignal): Promise<Proof | undefined> {
     const way = this.#way
-    if (!way) return { authorization: undefined, isPublic: true }
+    if (!way) return { authorization: undefined, isPublic: !this.#isCaller }
     if (way.by === 'basic') return { authorization: await way.account.authorization(), isPublic: false }
-    this.#isTokenOld = this.#tokens.find(way.need) !== undefined
-    this.#token = await this.#tokens.get(way.need, signal)
-    if (this.#token) return { authorization: `Bearer ${this.#token.text}`, isPublic: way.need.account === undefined }
+    this.#token = await this.#tokenFor(way.need, signal)
+    const isPublic = !this.#isCaller && way.need.account === undefined
+    if (this.#token) return { authorization: `Bearer ${this.#token.text}`, isPublic }
     this.#memory?.put(undefined)
     if (way.isWithheld) throw withheld()
     return undefined
+  }
+
+  async #tokenFor(need: TokenNeed, signal: AbortSignal): Promise<Token | undefined> {
+    if (this.#isFresh) return await this.#tokens.renew(need, signal)
+    this.#isTokenOld = this.#tokens.find(need) !== undefined
+    return await this.#tokens.get(need, signal)
   }
 
   /**

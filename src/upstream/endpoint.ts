@@ -32,15 +32,18 @@ export class Endpoint {
   readonly #asker: Asker
   readonly #timeouts: Timeouts
   readonly #outside: Outside
+  readonly #onDenied: ((path: RepositoryPath) => void) | undefined
   /** Blobs are counted apart from manifests by those who limit: one's 429 doesn't stop the other. */
   readonly #rests: Readonly<Record<Kind['limit'], Rest>>
   #slowUntilMs = Number.NEGATIVE_INFINITY
 
-  constructor(url: URL, asker: Asker, timeouts: Timeouts, outside: Outside) {
+  /** @param onDenied hears of each refusal that is the answer */
+  constructor(url: URL, asker: Asker, timeouts: Timeouts, outside: Outside, onDenied?: (path: RepositoryPath) => void) {
     this.url = url
     this.#asker = asker
     this.#timeouts = timeouts
     this.#outside = outside
+    this.#onDenied = onDenied
     this.#rests = { manifests: new Rest(outside.clock), blobs: new Rest(outside.clock) }
   }
 
@@ -62,7 +65,7 @@ export class Endpoint {
   getManifest(path: RepositoryPath, reference: Reference, signal: AbortSignal): Promise<ManifestTold> {
     return this.#within(signal, async (within) => {
       const reply = await this.#ask('GET', `${path}/manifests/${textOf(reference)}`, path, MANIFEST, within)
-      const answered = answeredOf(reply)
+      const answered = this.#answeredOf(path, reply)
       if (answered.at !== 'answered') return answered
       return await reading(answered, async (answer) => {
         const facts = { ...factsOf(answered), digest: digestClaimedBy(answer.headers) }
@@ -75,7 +78,7 @@ export class Endpoint {
     return this.#within(signal, async (within) => {
       const reply = await this.#ask('HEAD', `${path}/manifests/${textOf(reference)}`, path, MANIFEST, within)
       if (isUnheadable(reply)) return { at: 'unheadable' }
-      const answered = answeredOf(reply)
+      const answered = this.#answeredOf(path, reply)
       if (answered.at !== 'answered') return answered
       const { headers } = answered.answer
       return { ...factsOf(answered), digest: digestClaimedBy(headers), sizeBytes: lengthOf(headers) }
@@ -87,7 +90,7 @@ export class Endpoint {
     return this.#within(signal, async (within) => {
       const reply = await this.#ask('HEAD', `${path}/blobs/${digest}`, path, BLOB_HEAD, within)
       if (reply.at === 'refused' || isUnheadable(reply)) return await this.#probeBlob(path, digest, within)
-      const answered = answeredOf(reply)
+      const answered = this.#answeredOf(path, reply)
       if (answered.at !== 'answered') return answered
       const told: BlobHead = { ...factsOf(answered), sizeBytes: lengthOf(answered.answer.headers) }
       if (told.sizeBytes !== undefined) return told
@@ -103,7 +106,7 @@ export class Endpoint {
   async openBlob(path: RepositoryPath, digest: Digest, asked: Asked, signal: AbortSignal): Promise<BlobTold> {
     const kind = blobKind(rangeHeaderOf(asked))
     const reply = await this.#noting(this.#ask('GET', `${path}/blobs/${digest}`, path, kind, signal))
-    const answered = answeredOf(reply, [200, 206])
+    const answered = this.#answeredOf(path, reply, [200, 206])
     if (answered.at !== 'answered') return answered
     return await reading(answered, ({ status, headers, body }) => {
       if (isEncoded(headers)) throw unusable('encoding', 'the upstream encoded a blob though identity was asked for')
@@ -128,7 +131,8 @@ export class Endpoint {
 
   #getListing(route: string, path: RepositoryPath, kind: Kind, signal: AbortSignal): Promise<ListingTold> {
     return this.#within(signal, async (within) => {
-      const answered = answeredOf(await this.#ask('GET', route, path, kind, within), [200], kind.absentStatuses)
+      const reply = await this.#ask('GET', route, path, kind, within)
+      const answered = this.#answeredOf(path, reply, [200], kind.absentStatuses)
       if (answered.at !== 'answered') return answered
       return await reading(answered, async (answer) => {
         const link = linesOf(answer.headers, 'link').join(', ') || undefined
@@ -141,7 +145,7 @@ export class Endpoint {
   async #probeBlob(path: RepositoryPath, digest: Digest, signal: AbortSignal): Promise<BlobHead> {
     const first = { start: 0, end: 1 }
     const reply = await this.#ask('GET', `${path}/blobs/${digest}`, path, BLOB_PROBE, signal)
-    const answered = answeredOf(reply, [200, 206, 416])
+    const answered = this.#answeredOf(path, reply, [200, 206, 416])
     if (answered.at !== 'answered') return answered
     const { status, headers, body } = answered.answer
     body.discard()
@@ -149,6 +153,12 @@ export class Endpoint {
     if (status === 416 && refusedBytes !== 0) throw unusable('range', 'the upstream refuses the first byte of a blob')
     const held = status === 206 ? partHeld(headers, first) : wholeHeld(headers)
     return { ...factsOf(answered), sizeBytes: refusedBytes ?? held.sizeBytes }
+  }
+
+  #answeredOf(path: RepositoryPath, ...replied: Parameters<typeof answeredOf>): ReturnType<typeof answeredOf> {
+    const answered = answeredOf(...replied)
+    if (answered.at === 'denied') this.#onDenied?.(path)
+    return answered
   }
 
   #ask(method: 'GET' | 'HEAD', route: string, path: RepositoryPath, kind: Kind, signal: AbortSignal): Promise<Reply> {

@@ -11,7 +11,6 @@ import { Rest } from './rest.ts'
 import type { Answer, Wire } from './wire.ts'
 
 const ANSWER_BYTES_MAX = 64 * KIB
-const HELD_MAX = 4_096
 /** What a token server means that says nothing, or less (token specification, "expires_in"). */
 const LIFE_S_MIN = 60
 const LIFE_S_MAX = 3_600
@@ -27,6 +26,12 @@ export type TokenNeed = {
   readonly account: Account | undefined
 }
 
+/** How many tokens are held, and for how long at most. */
+export type Holding = { readonly tokensMax: number; readonly heldMsMax: number }
+
+/** For tokens of our own accounts. */
+export const HELD: Holding = { tokensMax: 4_096, heldMsMax: LIFE_S_MAX * 1000 }
+
 export type Token = { readonly key: string; readonly text: string; readonly untilMs: number }
 
 /** The tokens of one endpoint: one fetch per realm, service, scopes and account, shared by all who wait for it. */
@@ -35,14 +40,17 @@ export class Tokens {
   readonly #outside: Outside
   readonly #totalMs: number
   readonly #rest: Rest
-  readonly #held = new LRUCache<string, Token>({ max: HELD_MAX })
+  readonly #heldMsMax: number
+  readonly #held: LRUCache<string, Token>
   readonly #underWay = new Map<string, Promise<Token | undefined>>()
 
-  constructor(wire: Wire, outside: Outside, totalMs: number) {
+  constructor(wire: Wire, outside: Outside, totalMs: number, { tokensMax, heldMsMax }: Holding = HELD) {
     this.#wire = wire
     this.#outside = outside
     this.#totalMs = totalMs
     this.#rest = new Rest(outside.clock)
+    this.#heldMsMax = heldMsMax
+    this.#held = new LRUCache({ max: tokensMax })
   }
 
   /** One that is held and still good. */
@@ -68,19 +76,32 @@ export class Tokens {
     return await awaited(fetched, signal)
   }
 
+  /**
+   * A token that was asked for now, whatever is held or on its way: it tells whether credentials are still good.
+   *
+   * @throws {OciError} as `get`
+   */
+  async renew(need: TokenNeed, signal: AbortSignal): Promise<Token | undefined> {
+    const key = keyOf(need)
+    this.#held.delete(key)
+    return await this.#fetch(key, need, signal)
+  }
+
   /** It opened nothing: unless it was renewed since, the next who asks gets a new one. */
   forget(token: Token): void {
     if (this.#held.get(token.key) === token) this.#held.delete(token.key)
   }
 
-  async #fetch(key: string, need: TokenNeed): Promise<Token | undefined> {
+  async #fetch(key: string, need: TokenNeed, asking?: AbortSignal): Promise<Token | undefined> {
     this.#rest.check()
     const { clock } = this.#outside
-    return await within(clock, this.#totalMs, undefined, async (signal) => {
+    const askedMs = clock.monotonicMs()
+    return await within(clock, this.#totalMs, asking, async (signal) => {
       const answer = await this.#ask(need, signal)
       if (answer.status === 200) {
         const told = readToken(await wholeOf(answer, ANSWER_BYTES_MAX))
-        const token = { key, text: told.text, untilMs: clock.monotonicMs() + told.lifeMs - MARGIN_MS }
+        const untilMs = Math.min(clock.monotonicMs() + told.lifeMs - MARGIN_MS, askedMs + this.#heldMsMax)
+        const token = { key, text: told.text, untilMs }
         this.#held.set(key, token)
         return token
       }

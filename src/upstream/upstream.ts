@@ -4,127 +4,118 @@
  * Promises: it dials only where it may; credentials go to the hosts that were named for them; nothing of a client's
  * request goes upstream; every wait ends; a 404 and a refusal are values, and all else that goes wrong is an OciError
  * that names its fault. What can be checked without the bytes is checked; digests are for the cache. Knows no disk.
- * Read next: endpoint.ts (what can be asked), asker.ts (challenges, redirects), wire.ts, pieces.ts (bytes).
+ * Read next: endpoints.ts, endpoint.ts (what can be asked), asker.ts (challenges, redirects), wire.ts, pieces.ts
+ * (bytes).
  */
 import { readFileSync } from 'node:fs'
 import type { LookupFunction } from 'node:net'
+import { LRUCache } from 'lru-cache'
+import type { Caller } from '../base/caller.ts'
 import type { Outside } from '../base/clock.ts'
 import type { UpstreamConfig } from '../base/config.ts'
-import { type Fault, OciError } from '../base/errors.ts'
-import type { Log } from '../base/log.ts'
-import type { Digest } from '../oci/digest.ts'
-import type { Reference, RegistryHost, RepositoryPath } from '../oci/names.ts'
-import { Accounts } from './accounts.ts'
+import type { RegistryHost, RepositoryPath } from '../oci/names.ts'
+import { Accounts, accountOf } from './accounts.ts'
 import { Asker } from './asker.ts'
-import { Credentials } from './credentials.ts'
+import { Credentials, type Identity, waysOf } from './credentials.ts'
 import { Endpoint } from './endpoint.ts'
+import { Endpoints, type EndpointsParts } from './endpoints.ts'
 import { Guard } from './guard.ts'
 import { Network, type ProxySettings } from './network.ts'
-import { Tokens } from './tokens.ts'
-import type { BlobHead, ListingTold, ManifestHead, ManifestTold } from './told.ts'
+import { HELD, type Holding, Tokens } from './tokens.ts'
 import { type Hooks, Wire } from './wire.ts'
 
 /** Docker Hub's registry has another name than its images. */
 const HUB_ENDPOINT = 'https://registry-1.docker.io'
+/** Callers whose tokens and challenges are remembered; the one who was longest away signs in anew. */
+const CALLERS_MAX = 1_000
+/** A caller reads a few repositories; and what he may no longer read must show soon. */
+const HELD_FOR_CALLER: Holding = { tokensMax: 32, heldMsMax: 60_000 }
+const WAYS_MAX = 4_096
 
-export type UpstreamParts = Hooks & {
-  readonly log: Log
-  /** An endpoint did wrong when it was asked for anything but a blob's bytes. */
-  readonly onFault?: (fault: Fault) => void
-  readonly proxy?: ProxySettings
-  /** Left out: the system's resolver. */
-  readonly lookup?: LookupFunction
-}
+export type UpstreamParts = Hooks &
+  EndpointsParts & {
+    readonly proxy?: ProxySettings
+    /** Left out: the system's resolver. */
+    readonly lookup?: LookupFunction
+    /** A caller was refused: what he could read before he may read no longer. */
+    readonly onCallerDenied?: (path: RepositoryPath, caller: Caller) => void
+  }
+
+/** An upstream as one caller sees it. `confirming` asks for a new token each time: nothing that it says is old. */
+export type CallersView = { readonly usual: Endpoints; readonly confirming: Endpoints }
+
+/** One endpoint's address, and what all who ask there share: sockets, and where they may lead. */
+type Site = { readonly url: URL; readonly network: Network; readonly wire: Wire }
 
 export class Upstream implements AsyncDisposable {
   readonly host: RegistryHost
   readonly config: UpstreamConfig
-  /** As configured; they hold the same content. */
-  readonly #configured: readonly Endpoint[]
-  readonly #networks: readonly Network[]
+  /** Asked as the configured accounts. */
+  readonly ours: Endpoints
+  /** Where writes go: what is begun at one endpoint must be ended there. */
+  readonly first: Endpoint | undefined
+  readonly #sites: readonly Site[]
+  readonly #outside: Outside
   readonly #parts: UpstreamParts
+  readonly #views = new LRUCache<string, CallersView>({ max: CALLERS_MAX })
 
   /** @throws {Error} the file of extra CAs can't be read */
   constructor(host: RegistryHost, config: UpstreamConfig, outside: Outside, parts: UpstreamParts) {
     this.host = host
     this.config = config
+    this.#outside = outside
     this.#parts = parts
     const extraCa = config.connect.ca === null ? undefined : readFileSync(config.connect.ca, 'utf8')
-    const built = endpointUrlsOf(host, config).map((url) => endpointAt(url, config, outside, parts, extraCa))
-    this.#configured = built.map(({ endpoint }) => endpoint)
-    this.#networks = built.map(({ network }) => network)
+    this.#sites = endpointUrlsOf(host, config).map((url) => siteAt(url, config, outside, parts, extraCa))
+    const accounts = new Accounts(config.accounts, [])
+    const identity = { find: (path: RepositoryPath) => accounts.find(path), isCaller: false }
+    const configured = this.#sites.map((site) => this.#endpointsAt(site, identity, HELD, WAYS_MAX).usual)
+    this.ours = new Endpoints(host, config, configured, parts)
+    this.first = configured[0]
   }
 
-  /** In the order in which they are asked: as configured, but for those that hung lately. */
-  get endpoints(): readonly Endpoint[] {
-    if (!this.#configured.some(({ isSlow }) => isSlow)) return this.#configured
-    return this.#configured.toSorted((one, other) => Number(one.isSlow) - Number(other.isSlow))
-  }
-
-  /** Where writes go: what is begun at one endpoint must be ended there. */
-  get first(): Endpoint | undefined {
-    return this.#configured[0]
-  }
-
-  getManifest(path: RepositoryPath, reference: Reference, signal: AbortSignal): Promise<ManifestTold> {
-    return this.#first((endpoint) => endpoint.getManifest(path, reference, signal), signal)
-  }
-
-  headManifest(path: RepositoryPath, reference: Reference, signal: AbortSignal): Promise<ManifestHead> {
-    return this.#first((endpoint) => endpoint.headManifest(path, reference, signal), signal)
-  }
-
-  headBlob(path: RepositoryPath, digest: Digest, signal: AbortSignal): Promise<BlobHead> {
-    return this.#first((endpoint) => endpoint.headBlob(path, digest, signal), signal)
-  }
-
-  getTags(
-    path: RepositoryPath,
-    query: { readonly n?: number | undefined; readonly last?: string | undefined },
-    signal: AbortSignal,
-  ): Promise<ListingTold> {
-    const search = new URLSearchParams()
-    if (query.n !== undefined) search.set('n', String(query.n))
-    if (query.last !== undefined) search.set('last', query.last)
-    return this.#first((endpoint) => endpoint.getTags(path, search, signal), signal)
-  }
-
-  getReferrers(
-    path: RepositoryPath,
-    digest: Digest,
-    query: Readonly<Record<string, string | undefined>>,
-    signal: AbortSignal,
-  ): Promise<ListingTold> {
-    const given = Object.entries(query).filter((entry): entry is [string, string] => entry[1] !== undefined)
-    const search = new URLSearchParams(given)
-    return this.#first((endpoint) => endpoint.getReferrers(path, digest, search, signal), signal)
-  }
-
-  /** Milliseconds for which every endpoint wants to be left alone about manifests (429); 0 where one may be asked. */
-  restMs(): number {
-    return Math.min(...this.endpoints.map((endpoint) => endpoint.restMs))
+  /** The upstream asked with a caller's own credentials, by the rules that hold for an account's, and no other's. */
+  as(caller: Caller): CallersView {
+    const found = this.#views.get(caller.id)
+    if (found) return found
+    const account = accountOf(caller)
+    const identity = { find: () => account, isCaller: true }
+    const { onCallerDenied } = this.#parts
+    const onDenied = (path: RepositoryPath) => onCallerDenied?.(path, caller)
+    const waysMax = HELD_FOR_CALLER.tokensMax
+    const each = this.#sites.map((site) => this.#endpointsAt(site, identity, HELD_FOR_CALLER, waysMax, onDenied))
+    const { host, config } = this
+    const viewOf = (endpoints: readonly Endpoint[]) => new Endpoints(host, config, endpoints, this.#parts)
+    const view = {
+      usual: viewOf(each.map(({ usual }) => usual)),
+      confirming: viewOf(each.map(({ confirming }) => confirming)),
+    }
+    this.#views.set(caller.id, view)
+    return view
   }
 
   /** Cuts whatever is under way. */
   async [Symbol.asyncDispose](): Promise<void> {
-    await Promise.all(this.#networks.map((network) => network[Symbol.asyncDispose]()))
+    await Promise.all(this.#sites.map(({ network }) => network[Symbol.asyncDispose]()))
   }
 
-  /** The first endpoint that answers: 404 and a refusal are answers, and another endpoint would not know better. */
-  async #first<T>(ask: (endpoint: Endpoint) => Promise<T>, signal: AbortSignal): Promise<T> {
-    let first: unknown
-    for (const endpoint of this.endpoints) {
-      try {
-        return await ask(endpoint)
-      } catch (error) {
-        first ??= error
-        const fault = error instanceof OciError ? error.fault : undefined
-        this.#parts.log.debug({ upstream: this.host, endpoint: endpoint.name, fault, err: error }, 'an endpoint failed')
-        if (signal.aborted) break
-        if (fault !== undefined) this.#parts.onFault?.(fault)
-      }
+  #endpointsAt(
+    { url, wire }: Site,
+    identity: Identity,
+    holding: Holding,
+    waysMax: number,
+    onDenied?: (path: RepositoryPath) => void,
+  ): { readonly usual: Endpoint; readonly confirming: Endpoint } {
+    const { timeouts, realms } = this.config
+    const tokens = new Tokens(wire, this.#outside, timeouts.headers, holding)
+    const told = { endpoint: url, realms, identity, tokens, ways: waysOf(waysMax) }
+    const totalMs = timeouts.connect + timeouts.headers
+    const endpointOf = (credentials: Credentials) =>
+      new Endpoint(url, new Asker(wire, credentials), { totalMs }, this.#outside, onDenied)
+    return {
+      usual: endpointOf(new Credentials(told)),
+      confirming: endpointOf(new Credentials({ ...told, isFresh: true })),
     }
-    throw first
   }
 }
 
@@ -133,13 +124,13 @@ function endpointUrlsOf(host: RegistryHost, config: UpstreamConfig): readonly UR
   return (config.endpoints ?? [usual]).map((text) => new URL(text))
 }
 
-function endpointAt(
+function siteAt(
   url: URL,
-  { connect, timeouts, realms, accounts }: UpstreamConfig,
+  { connect, timeouts, realms }: UpstreamConfig,
   outside: Outside,
   parts: UpstreamParts,
   extraCa: string | undefined,
-): { readonly endpoint: Endpoint; readonly network: Network } {
+): Site {
   const guard = new Guard({ endpoint: url, realms, isPrivateAllowed: connect.private, lookup: parts.lookup })
   const network = new Network({
     connectMs: timeouts.connect,
@@ -150,9 +141,5 @@ function endpointAt(
     clock: outside.clock,
   })
   const timed = { headersMs: timeouts.headers, idleMs: timeouts.idle }
-  const wire = new Wire({ network, guard, outside, hooks: parts, timeouts: timed })
-  const tokens = new Tokens(wire, outside, timeouts.headers)
-  const credentials = new Credentials({ endpoint: url, realms, tokens, accounts: new Accounts(accounts) })
-  const totalMs = timeouts.connect + timeouts.headers
-  return { network, endpoint: new Endpoint(url, new Asker(wire, credentials), { totalMs }, outside) }
+  return { url, network, wire: new Wire({ network, guard, outside, hooks: parts, timeouts: timed }) }
 }

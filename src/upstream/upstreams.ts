@@ -3,7 +3,8 @@ import type { Dispatcher } from 'undici'
 import type { Outside } from '../base/clock.ts'
 import type { UpstreamConfig } from '../base/config.ts'
 import type { Log } from '../base/log.ts'
-import type { RegistryHost } from '../oci/names.ts'
+import type { RegistryHost, Repository } from '../oci/names.ts'
+import type { Endpoints } from './endpoints.ts'
 import { Guard } from './guard.ts'
 import { Network, type ProxySettings } from './network.ts'
 import { Upstream, type UpstreamParts } from './upstream.ts'
@@ -49,6 +50,17 @@ export class Upstreams implements AsyncDisposable {
     const upstream = new Upstream(host, config, this.#outside, { log, proxy, ...hooksOf(host) })
     this.#built.set(host, upstream)
     return upstream
+  }
+
+  /** A repository's upstream, asked as its caller where it has one. */
+  askedFor({ host, as }: Repository): Endpoints | undefined {
+    const upstream = this.of(host)
+    return as ? upstream?.as(as).usual : upstream?.ours
+  }
+
+  /** As `askedFor`, with a token that is asked for anew each time: what it says is true now. */
+  confirmingFor({ host, as }: Repository): Endpoints | undefined {
+    return as && this.of(host)?.as(as).confirming
   }
 
   /** For writes that are passed on: sockets of their own, since a push may be long. */

@@ -73,7 +73,10 @@ async function openRooms(folder: string, fake: FakeUpstream, options: HouseOptio
     freeKeptBytes: 0,
   })
   const evicted: number[] = []
-  const upstreamOf = (each: Repository['host']) => (each === host ? upstream : undefined)
+  const upstreamOf = (each: Repository) => {
+    if (each.host !== host) return undefined
+    return each.as ? upstream.as(each.as).usual : upstream.ours
+  }
   const log = silentLog
   const pins = new Pins([[host, options.pin ?? []]])
   const evictor = new Evictor({ disk, index, pins, outside, log, onEvicted: (bytes) => void evicted.push(bytes) })

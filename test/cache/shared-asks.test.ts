@@ -1,8 +1,11 @@
 import { expect, test } from 'vitest'
 import { OciError } from '../../src/base/errors.ts'
+import { keyOf } from '../../src/cache/negatives.ts'
 import { SharedAsks } from '../../src/cache/shared-asks.ts'
+import { parseRepositoryPath, type RegistryHost } from '../../src/oci/names.ts'
 import { HandClock, outsideOf } from './hand-clock.ts'
 
+const repository = { host: 'registry.test' as RegistryHost, path: parseRepositoryPath('library/a') }
 const LONG_MS = 60_000
 const NEVER = new AbortController().signal
 
@@ -102,17 +105,18 @@ test('two thousand may wait for one answer; the next is told to come again', asy
 
 test('an answer that was made untrue on its way is told so, and whoever comes now has it asked anew', async () => {
   const { asks } = newAsks()
+  const key = keyOf(repository, 'key')
   const released = Promise.withResolvers<void>()
   const first = asks.join(
-    'key',
+    key,
     async ({ isCurrent }) => {
       await released.promise
       return `current: ${isCurrent()}`
     },
     LONG_MS,
   )
-  asks.forget('key')
-  const second = asks.join('key', () => Promise.resolve('anew'), LONG_MS)
+  asks.forget(repository, 'key')
+  const second = asks.join(key, () => Promise.resolve('anew'), LONG_MS)
   released.resolve()
 
   expect(await first).toMatchObject({ value: 'current: false' })

@@ -4,6 +4,7 @@ import { configSchema, type UpstreamConfig } from '../../src/base/config.ts'
 import { OciError } from '../../src/base/errors.ts'
 import { silentLog } from '../../src/base/log.ts'
 import { findRegistryHost, parseReference, parseRepositoryPath } from '../../src/oci/names.ts'
+import type { Endpoints } from '../../src/upstream/endpoints.ts'
 import type { BlobTold } from '../../src/upstream/told.ts'
 import { Upstream, type UpstreamParts } from '../../src/upstream/upstream.ts'
 
@@ -18,13 +19,16 @@ export type At = {
   readonly host?: string
 }
 
-/** An Upstream whose endpoints are these origins. */
-export function upstreamAt(origins: string | readonly string[], { config, outside, parts, host }: At = {}): Upstream {
+export type UpstreamAt = Endpoints & AsyncDisposable & { readonly whole: Upstream }
+
+/** An upstream whose endpoints are these origins, asked as its own accounts. */
+export function upstreamAt(origins: string | readonly string[], { config, outside, parts, host }: At = {}): UpstreamAt {
   const name = findRegistryHost(host ?? 'reg.test')
   if (!name) throw new Error(`no host: ${host}`)
   const endpoints = [origins].flat()
   const complete = endpoints.length > 0 ? { ...configOf(config ?? {}), endpoints } : configOf(config ?? {})
-  return new Upstream(name, complete, outside ?? systemOutside, { log: silentLog, ...parts })
+  const whole = new Upstream(name, complete, outside ?? systemOutside, { log: silentLog, ...parts })
+  return Object.assign(whole.ours, { whole, [Symbol.asyncDispose]: () => whole[Symbol.asyncDispose]() })
 }
 
 function configOf(given: object): UpstreamConfig {
@@ -45,7 +49,7 @@ export async function faultOf(failing: Promise<unknown>): Promise<string> {
 }
 
 /** The first endpoint's only way to a blob. */
-export function openBlob(upstream: Upstream, digest: Parameters<Upstream['headBlob']>[1], start = 0, end?: number) {
+export function openBlob(upstream: Endpoints, digest: Parameters<Endpoints['headBlob']>[1], start = 0, end?: number) {
   const [endpoint] = upstream.endpoints
   if (!endpoint) throw new Error('no endpoint')
   return endpoint.openBlob(path, digest, { start, end }, never)

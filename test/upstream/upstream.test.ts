@@ -111,5 +111,5 @@ test('an endpoint that hangs is asked last for a while, so that it costs its pat
   expect(hanging.requests).toHaveLength(1)
   expect(askedLast).toEqual([full.origin, hanging.origin])
   expect(namesNow()).toEqual([hanging.origin, full.origin])
-  expect(upstream.first?.name).toBe(new URL(hanging.origin).host)
+  expect(upstream.whole.first?.name).toBe(new URL(hanging.origin).host)
 })
