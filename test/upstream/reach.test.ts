@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import type { Upstream } from '../../src/upstream/upstream.ts'
+import type { Endpoints } from '../../src/upstream/endpoints.ts'
 import { watchDialled } from '../support/dialled.ts'
 import { type ForwardProxy, startProxy } from '../support/proxy.ts'
 import { type FakeUpstream, startUpstream } from '../support/upstream.ts'
@@ -120,7 +120,7 @@ afterAll(async () => {
 const DIGEST = `sha256:${'d'.repeat(64)}` as Parameters<typeof openBlob>[1]
 
 /** How it ends where an upstream leads to `target` in this way; `onward` is where the first of two hops leads. */
-async function led(upstream: Upstream, way: Way, target: string, onward = `${hop.origin}/on`): Promise<string> {
+async function led(upstream: Endpoints, way: Way, target: string, onward = `${hop.origin}/on`): Promise<string> {
   fake.behaveWell()
   hop.behaveWell()
   const challenge = { 'www-authenticate': `Bearer realm="${target}"` }
