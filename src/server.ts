@@ -4,7 +4,7 @@ import { Admin } from './admin/admin.ts'
 import { Readiness } from './admin/readiness.ts'
 import { AccessLog, type AccessSink, toStandardOutput } from './base/access-log.ts'
 import { type Outside, systemOutside } from './base/clock.ts'
-import type { Config, Listen, UpstreamConfig } from './base/config.ts'
+import type { AccessConfig, Config, Listen, UpstreamConfig } from './base/config.ts'
 import { upstreamsOf } from './base/config-upstreams.ts'
 import type { Fault } from './base/errors.ts'
 import { listenTrouble, StartError } from './base/listening.ts'
@@ -22,8 +22,9 @@ import { Pins } from './cache/pins.ts'
 import { Prover } from './cache/prover.ts'
 import { digestOf } from './oci/digest.ts'
 import { findRegistryHost, type RegistryHost } from './oci/names.ts'
+import { openAccess } from './registry/access-open.ts'
 import { BlobAnswers } from './registry/blobs.ts'
-import { createFront, type Front } from './registry/front.ts'
+import { createFront, type Front, type FrontTls } from './registry/front.ts'
 import { ManifestAnswers } from './registry/manifests.ts'
 import { Registries } from './registry/registries.ts'
 import type { Passing } from './registry/routes.ts'
@@ -244,7 +245,8 @@ function openFront(config: Config, upstreams: ByHost, given: FrontGiven): Promis
       metrics.countAnswer(done.route, done.outcome, done.bytes)
       accessLog?.write(done)
     },
-    tls: config.tls && readTls(config.tls),
+    access: openAccess(config.access, { clock: outside.clock, log }),
+    tls: config.tls && readTls(config.tls, config.access),
   })
 }
 
@@ -264,9 +266,9 @@ async function forgetWritten({ manifests, listings, blobs }: Caches, passing: Pa
   await listings.forget(repository)
 }
 
-function readTls({ cert, key }: NonNullable<Config['tls']>): { cert: Buffer; key: Buffer } {
+function readTls({ cert, key }: NonNullable<Config['tls']>, { ca }: AccessConfig): FrontTls {
   try {
-    return { cert: readFileSync(cert), key: readFileSync(key) }
+    return { cert: readFileSync(cert), key: readFileSync(key), ...(ca !== undefined && { clientCa: readFileSync(ca) }) }
   } catch (error) {
     throw new StartError(`a file of tls can't be read: ${error instanceof Error ? error.message : ''}`, {
       cause: error,

@@ -10,6 +10,7 @@ export function contradictionsIn(config: Config): Trouble[] {
     ...severalDefaults(upstreams),
     ...sharedHosts(upstreams),
     ...sharedPort(config),
+    ...inAccess(config),
     ...(upstreams.length === 0 && !config.wellKnown
       ? [{ path: ['wellKnown'], says: 'is false and upstreams is empty: there is nothing to serve' }]
       : []),
@@ -62,6 +63,28 @@ function sharedHosts(upstreams: readonly (readonly [string, UpstreamConfig])[]):
     }
   }
   return troubles
+}
+
+/** The key that a mode needs, and no other has. */
+const KEY_OF_MODE = { open: undefined, htpasswd: 'htpasswd', mtls: 'ca' } as const
+
+function inAccess({ access, tls, upstreams }: Config): Trouble[] {
+  const { mode } = access
+  const needed = KEY_OF_MODE[mode]
+  const path = ['access']
+  const needless = (['htpasswd', 'ca'] as const).filter((key) => key !== needed && access[key] !== undefined)
+  const pushing = Object.entries(upstreams).filter(([, { push }]) => push)
+  return [
+    ...(needed && access[needed] === undefined ? [{ path, says: `has mode ${mode} and lacks access.${needed}` }] : []),
+    ...needless.map((key) => ({ path: [...path, key], says: `is given, but access.mode is ${mode}`, isOfKey: true })),
+    ...(mode === 'mtls' && !tls ? [{ path, says: 'has mode mtls and there is no tls, which must come first' }] : []),
+    ...(mode === 'htpasswd'
+      ? pushing.map(([name]) => ({
+          path: ['upstreams', name, 'push'],
+          says: 'is true and access.mode is htpasswd: a write would take the password for us to upstream',
+        }))
+      : []),
+  ]
 }
 
 function sharedPort({ listen, admin }: Config): Trouble[] {

@@ -3,11 +3,14 @@ import { readFileSync } from 'node:fs'
 import { createSecureContext } from 'node:tls'
 import type { Config } from './config.ts'
 import type { Trouble } from './config-trouble.ts'
+import { readHtpasswd } from './htpasswd.ts'
 
-/** What is wrong with the PEM files that are named: a wrong one would else be met at the first connection, or never. */
-export function troublesInFiles({ tls, upstreams }: Config): Trouble[] {
+/** What is wrong with the files that are named: a wrong one would else be met at the first connection, or never. */
+export function troublesInFiles({ tls, access, upstreams }: Config): Trouble[] {
   return [
     ...(tls ? inPair(tls) : []),
+    ...(access.ca === undefined ? [] : inAuthorities(access.ca, ['access', 'ca'])),
+    ...(access.htpasswd === undefined ? [] : inHtpasswd(access.htpasswd)),
     ...Object.entries(upstreams).flatMap(([name, { connect }]) =>
       connect.ca === null ? [] : inAuthorities(connect.ca, ['upstreams', name, 'connect', 'ca']),
     ),
@@ -35,6 +38,14 @@ function inAuthorities(name: string, path: Trouble['path']): Trouble[] {
   const file = findText(name)
   if (file.at !== 'read') return unreadable(file, path)
   return areCertificates(file.text) ? [] : [{ path, says: `is ${name}: ${CERTIFICATES_WANTED}` }]
+}
+
+function inHtpasswd(name: string): Trouble[] {
+  const path = ['access', 'htpasswd']
+  const file = findText(name)
+  if (file.at !== 'read') return unreadable(file, path)
+  const found = readHtpasswd(file.text)
+  return found.at === 'read' ? [] : [{ path, says: `is ${name}: ${found.says}` }]
 }
 
 const CERTIFICATES_WANTED = 'a file of certificates in PEM is wanted'

@@ -97,11 +97,13 @@ const pin = textOf('repository or repository:tag pattern', PIN_WANTED, (text) =>
 
 const ENDPOINT_WANTED = 'an http:// or https:// URL of scheme and host alone, such as https://registry-1.docker.io,'
 /** Never with credentials, which would be printed with it, nor with a path: what it would mean differs by registry. */
-const endpoint = textOf('URL', ENDPOINT_WANTED, (text) => {
+const endpoint = textOf('URL', ENDPOINT_WANTED, findOrigin)
+
+function findOrigin(text: string): string | undefined {
   const url = URL.canParse(text) ? new URL(text) : undefined
   const isPlain = url && /^https?:$/.test(url.protocol) && `${url.origin}/` === url.href
   return isPlain ? url.origin : undefined
-})
+}
 
 const account = z.strictObject({
   username: z.string().min(1).describe('The name to sign in with.'),
@@ -179,14 +181,30 @@ const upstream = z.strictObject({
     .describe('Where connections may go, and whom they trust.'),
 })
 
+const ACCESS_MODES = ['open', 'htpasswd', 'mtls'] as const
+
 const tls = z.strictObject({
   cert: z.string().min(1).describe('A PEM file: the certificate, then those that lead to its authority.'),
   key: z.string().min(1).describe('A PEM file: its key.'),
 })
 
+const access = z.strictObject({
+  mode: z
+    .enum(ACCESS_MODES)
+    .default('open')
+    .describe('What is asked for: `open` nothing, `htpasswd` a name and a password, `mtls` a client certificate.'),
+  htpasswd: z
+    .string()
+    .min(1)
+    .optional()
+    .describe('For `htpasswd`: a file as `htpasswd -B` writes it, bcrypt alone; read again when it changes.'),
+  ca: z.string().min(1).optional().describe('For `mtls`: a PEM file of the authorities that sign the clients.'),
+})
+
 export const configSchema = z.strictObject({
   listen: listen.prefault('0.0.0.0:5000').describe('Where clients are served.'),
   tls: tls.optional().describe('Serve clients over TLS. Left out: plain HTTP.'),
+  access: access.prefault({}).describe('Who may ask anything at all. The admin listener is not meant.'),
   admin: z
     .strictObject({
       listen: listenOrOff
@@ -228,6 +246,7 @@ export const configSchema = z.strictObject({
 })
 
 export type Config = z.output<typeof configSchema>
+export type AccessConfig = z.output<typeof access>
 export type UpstreamConfig = z.output<typeof upstream>
 export type AccountConfig = z.output<typeof account>
 export type TagPolicy = z.output<typeof tagPolicy>

@@ -1,5 +1,5 @@
 import { hostname } from 'node:os'
-import type { Config, Listen, UpstreamConfig } from '../base/config.ts'
+import type { AccessConfig, Config, Listen, UpstreamConfig } from '../base/config.ts'
 import { listenText } from '../base/listening.ts'
 import { durationText, sizeText } from '../base/units.ts'
 import { versionOf } from '../base/version.ts'
@@ -14,11 +14,26 @@ export function banner(config: Config, facts: ServerFacts): string {
     ['keeps', `${facts.folder}, at most ${capText(config, facts)}; now ${sizeText(facts.usedBytes)}`],
     ['from', facts.upstreams.length === 0 ? 'nowhere' : `${first}${more.length > 0 ? `, ${more.join(', ')}` : ''}`],
     ...(facts.admin ? [['health', `http://${listenText(facts.admin)}/readyz, numbers at /metrics`] as const] : []),
-    ...Object.entries(config.upstreams).flatMap(([name, upstream]) => accountRows(name, upstream)),
-    ['dockerd', `put this into /etc/docker/daemon.json: {"registry-mirrors": ["${url}"]}`],
+    ['access', ACCESS_TEXT[config.access.mode](config.access)],
+    ...Object.entries(config.upstreams).flatMap(([name, upstream]) =>
+      accountRows(name, upstream, config.access.mode === 'open' ? 'reaches Millpond' : 'is let in'),
+    ),
+    howTo(config, url),
   ]
   const body = rows.map(([name, text]) => `  ${name.padEnd(9)}${text}`).join('\n')
   return `Millpond ${versionOf()}, started in ${durationText(facts.startMs)}\n${body}\n`
+}
+
+const ACCESS_TEXT = {
+  open: () => 'open: whoever reaches this port is served',
+  htpasswd: ({ htpasswd }: AccessConfig) => `a name and a password of ${htpasswd}, for every request`,
+  mtls: ({ ca }: AccessConfig) => `a client certificate of an authority in ${ca}, for every request`,
+} as const
+
+/** A mirror of dockerd's gives no password, and where one is asked for it would send what it has for Docker Hub. */
+function howTo({ access }: Config, url: string): readonly [string, string] {
+  if (access.mode === 'htpasswd') return ['docker', `docker login ${url}`]
+  return ['dockerd', `put this into /etc/docker/daemon.json: {"registry-mirrors": ["${url}"]}`]
 }
 
 function capText({ disk }: Config, { capBytes }: ServerFacts): string {
@@ -33,9 +48,9 @@ function urlOf({ host, port }: Listen, isTls: boolean): string {
   return `http://${listenText({ host: isAny ? '127.0.0.1' : host, port })}`
 }
 
-/** An account shares what it may read with everyone who reaches us: said, so that nobody is surprised. */
-const accountRows = (name: string, { accounts }: UpstreamConfig): (readonly [string, string])[] =>
+/** An account shares what it may read with everyone who is served: said, so that nobody is surprised. */
+const accountRows = (name: string, { accounts }: UpstreamConfig, who: string): (readonly [string, string])[] =>
   accounts.map(({ username, repositories }) => [
     'account',
-    `${username} at ${name}: whoever reaches Millpond may read ${repositories.join(', ')} there as it does`,
+    `${username} at ${name}: whoever ${who} may read ${repositories.join(', ')} there as it does`,
   ])

@@ -32,6 +32,8 @@ export type Surroundings = {
   readonly clock: Clock
   readonly log: Log
   readonly onDone: (done: Done) => void
+  /** What WWW-Authenticate says beside a 401. */
+  readonly challengeOf: (request: IncomingMessage) => string | undefined
   /** True from the drain's begin: each answer then is its connection's last. */
   isDraining: boolean
 }
@@ -167,12 +169,18 @@ export class Exchange {
     const error = ociErrorOf(thrown)
     if (!this.hasLeft) this.#tell(error)
     const { status, head, body } = errorAnswerOf(error)
-    this.send(status, [...head, ...extra], body, factsOfError(error))
+    this.send(status, [...head, ...this.#challengeFor(error), ...extra], body, factsOfError(error))
   }
 
   /** Takes note of an answer that another hand wrote: a write that was passed on. */
   passed(status: number): void {
     this.#end(this.hasLeft && !this.response.writableFinished ? 'left' : passedOutcomeOf(status), status)
+  }
+
+  /** One challenge on one line: clients understand no more (RFC 9110 §11.6.1). */
+  #challengeFor({ reason }: OciError): Head {
+    const challenge = reason === 'unauthorized' ? this.#around.challengeOf(this.request) : undefined
+    return challenge === undefined ? [] : ['WWW-Authenticate', challenge]
   }
 
   #begin(status: number, head: Head, facts: CacheFacts): void {

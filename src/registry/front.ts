@@ -1,3 +1,4 @@
+import { constants } from 'node:crypto'
 import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http'
 import http from 'node:http'
 import https from 'node:https'
@@ -7,6 +8,7 @@ import type { Clock } from '../base/clock.ts'
 import { OciError } from '../base/errors.ts'
 import type { Log } from '../base/log.ts'
 import { KIB } from '../base/units.ts'
+import { type Access, OPEN, type Refusal } from './access.ts'
 import { type Done, Exchange, type Surroundings } from './exchange.ts'
 import type { Registries } from './registries.ts'
 import { Requests } from './requests.ts'
@@ -21,10 +23,18 @@ export type FrontParts = Omit<RouteParts, 'requests'> &
     readonly log: Log
     /** Called once for each request, when it has ended. */
     readonly onDone: (done: Done) => void
-    /** In PEM. */
-    readonly tls?: { readonly cert: string | Buffer; readonly key: string | Buffer } | undefined
+    /** Who may ask anything at all; left out: everyone. */
+    readonly access?: Access
+    readonly tls?: FrontTls | undefined
     readonly limits?: Partial<Limits>
   }
+
+/** In PEM. Where `clientCa` is given, clients are asked for a certificate, and `access` judges it. */
+export type FrontTls = {
+  readonly cert: string | Buffer
+  readonly key: string | Buffer
+  readonly clientCa?: string | Buffer
+}
 
 /** What a connection may take (faults 24, 25, 66). */
 const LIMITS = {
@@ -52,6 +62,7 @@ export class Front implements AsyncDisposable {
   readonly fastify: FastifyInstance
   readonly #parts: FrontParts
   readonly #routes: RouteParts
+  readonly #access: Access
   readonly #limits: Limits
   readonly #around: Surroundings
   readonly #writes: Writes
@@ -63,7 +74,9 @@ export class Front implements AsyncDisposable {
     this.#parts = parts
     this.#routes = { ...parts, requests: new Requests(parts.registries) }
     this.#limits = { ...LIMITS, ...parts.limits }
-    this.#around = { clock, log, onDone, isDraining: false }
+    this.#access = parts.access ?? OPEN
+    const challengeOf = (request: IncomingMessage) => this.#access.challengeOf(request)
+    this.#around = { clock, log, onDone, challengeOf, isDraining: false }
     this.#writes = new Writes(parts, log)
     this.server = serverOf(parts, this.#limits)
     this.fastify = fastifyOf({
@@ -112,6 +125,23 @@ export class Front implements AsyncDisposable {
   #take(request: IncomingMessage, response: ServerResponse): void {
     const exchange = new Exchange(request, response, this.#around)
     if (hasLargeBody(request) || isLastOfSocket(response)) exchange.isLast = true
+    const refusal = this.#access.refusalOf(request)
+    if (!(refusal instanceof Promise)) {
+      this.#admit(exchange, refusal)
+      return
+    }
+    this.#sockets.hold(request.socket, response)
+    void refusal.then((found) => this.#admit(exchange, found))
+  }
+
+  /** The one way to all that is served: whoever is refused learns nothing but that. */
+  #admit(exchange: Exchange, refusal: Refusal): void {
+    if (refusal) exchange.fail(refusal)
+    else this.#answer(exchange)
+  }
+
+  #answer(exchange: Exchange): void {
+    const { request, response } = exchange
     if (hasTwoHosts(request.rawHeaders)) {
       exchange.fail(new OciError('requestInvalid', 'a request has one Host'))
       return
@@ -159,11 +189,22 @@ function serverOf({ tls, targets }: FrontParts, limits: Limits): http.Server {
     connectionsCheckingInterval: limits.checkEveryMs,
     keepAliveTimeout: limits.idleMs,
   }
-  const server = tls
-    ? https.createServer({ ...options, ...tls, handshakeTimeout: limits.headMs })
-    : http.createServer(options)
+  const server = tls ? https.createServer({ ...options, ...tlsOf(tls, limits) }) : http.createServer(options)
   server.maxRequestsPerSocket = limits.requestsPerSocket
   return server
+}
+
+function tlsOf({ cert, key, clientCa }: FrontTls, { headMs }: Limits): https.ServerOptions {
+  const own = { cert, key, handshakeTimeout: headMs }
+  if (!clientCa) return own
+  // A resumed session would be as trusted as it was when it began, whatever its certificate is worth by now.
+  return {
+    ...own,
+    ca: clientCa,
+    requestCert: true,
+    rejectUnauthorized: false,
+    secureOptions: constants.SSL_OP_NO_TICKET,
+  }
 }
 
 /** node takes the first of two and lets the request through (fault 67). */

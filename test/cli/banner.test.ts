@@ -24,6 +24,7 @@ test('it says where it listens, where it keeps things, how large that may grow, 
     '  keeps    /var/lib/millpond, at most 200 GiB (80 % of the volume); now 1.5 GiB',
     '  from     docker.io, ghcr.io',
     '  health   http://127.0.0.1:5001/readyz, numbers at /metrics',
+    '  access   open: whoever reaches this port is served',
     '  dockerd  put this into /etc/docker/daemon.json: {"registry-mirrors": ["http://127.0.0.1:5000"]}',
     '',
   ])
@@ -54,3 +55,17 @@ test('an account shares what it may read: said, and its password not', () => {
   expect(told).toContain('bot at docker.io: whoever reaches Millpond may read team/**, library/* there as it does')
   expect(told).not.toContain('canary')
 })
+
+for (const [access, wanted] of [
+  [{ mode: 'htpasswd', htpasswd: '/etc/users' }, 'a name and a password of /etc/users, for every request'],
+  [{ mode: 'mtls', ca: '/etc/ca.crt' }, 'a client certificate of an authority in /etc/ca.crt, for every request'],
+] as const) {
+  test(`it says what access.mode ${access.mode} asks for, and that an account serves those alone who are let in`, () => {
+    const account = { username: 'bot', password: 'p' }
+    const told = banner(configSchema.parse({ access, upstreams: { 'quay.io': { accounts: [account] } } }), FACTS)
+
+    expect(told).toContain(`  access   ${wanted}\n`)
+    expect(told).toContain('bot at quay.io: whoever is let in may read **')
+    expect(told.includes('docker login http://127.0.0.1:5000')).toBe(access.mode === 'htpasswd')
+  })
+}

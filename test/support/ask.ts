@@ -7,6 +7,9 @@ export type Asking = {
   readonly body?: Buffer
   /** PEM of whom to trust, where it is https. */
   readonly ca?: string
+  /** Of the client's own certificate, in PEM. */
+  readonly cert?: string
+  readonly key?: string
   readonly signal?: AbortSignal
 }
 
@@ -30,7 +33,7 @@ export function ask(url: string, asking: Asking = {}): Promise<Answered> {
 /** The same up to the head: the body is the caller's to read. */
 export function open(
   url: string,
-  { method = 'GET', headers = {}, body, ca, signal }: Asking = {},
+  { method = 'GET', headers = {}, body, ca, cert, key, signal }: Asking = {},
 ): Promise<IncomingMessage> {
   return new Promise((resolve, reject) => {
     const { request } = url.startsWith('https:') ? https : http
@@ -39,6 +42,8 @@ export function open(
       headers: { ...headers },
       agent: false,
       ...(ca && { ca }),
+      ...(cert && { cert }),
+      ...(key && { key }),
       ...(signal && { signal }),
     })
     sent.once('response', resolve)

@@ -17,6 +17,7 @@ export type HouseOptions = Partial<Pick<ServerOptions, 'outside' | 'proxies' | '
   readonly cap?: string
   readonly wellKnown?: boolean
   readonly tls?: { readonly cert: string; readonly key: string }
+  readonly access?: Readonly<Record<string, unknown>>
   /** Left out: a new folder, which goes with the house. */
   readonly folder?: string
 }
@@ -42,7 +43,7 @@ export async function startHouse(fakes: Fake | readonly Fake[], options: HouseOp
 }
 
 function configOf(fakes: readonly Fake[], folder: string, options: HouseOptions): Config {
-  const { upstreams = {}, cap = '1GiB', wellKnown = false, tls } = options
+  const { upstreams = {}, cap = '1GiB', wellKnown = false, tls, access = {} } = options
   const named = Object.entries(upstreams).map(([name, { of, ...more }]) => [name, { ...endpointsOf(of), ...more }])
   const first =
     fakes.length === 0 ? {} : { [REGISTRY]: { default: true, ...endpointsOf(fakes), ...upstreams[REGISTRY] } }
@@ -52,6 +53,7 @@ function configOf(fakes: readonly Fake[], folder: string, options: HouseOptions)
     disk: { folder, cap },
     upstreams: { ...Object.fromEntries(named), ...first },
     wellKnown,
+    access,
     ...(tls && { tls }),
   })
 }
