@@ -11,6 +11,18 @@ export function freshnessOf(ageMs: number, { fresh, stale, staleIfError }: Windo
   return ageMs < fresh + staleIfError ? 'expired' : 'spent'
 }
 
+/** By so much at the most a fresh window is longer or shorter than its policy says. */
+const JITTER = 0.1
+
+/**
+ * The windows of one confirmation. Its fresh one is drawn anew each time, from 0.9 to 1.1 of the policy's: tags that were
+ * confirmed together, by a deployment or a restart, are not all asked for together for ever after.
+ */
+export const spread = <T extends Pick<Windows, 'fresh'>>(windows: T, random: number): T => ({
+  ...windows,
+  fresh: Math.round(windows.fresh * (1 - JITTER + 2 * JITTER * random)),
+})
+
 /** Both clocks at one moment: the wall may step, the monotonic one stands still while the host sleeps. */
 export type Instant = { readonly wallMs: number; readonly monotonicMs: number }
 

@@ -1,12 +1,21 @@
 import { LRUCache } from 'lru-cache'
-import type { Clock } from '../base/clock.ts'
+import type { Outside } from '../base/clock.ts'
 import type { TagPolicy } from '../base/config.ts'
 import type { OciError } from '../base/errors.ts'
 import type { Log } from '../base/log.ts'
 import type { Digest } from '../oci/digest.ts'
 import type { Repository, Tag } from '../oci/names.ts'
 import type { Index } from '../store/index.ts'
-import { type Anchor, ageOf, anchorNow, anchorOf, type Freshness, freshnessOf, type Instant } from './freshness.ts'
+import {
+  type Anchor,
+  ageOf,
+  anchorNow,
+  anchorOf,
+  type Freshness,
+  freshnessOf,
+  type Instant,
+  spread,
+} from './freshness.ts'
 import { sharedKeyOf } from './negatives.ts'
 
 const KNOWN_MAX = 50_000
@@ -20,6 +29,7 @@ type Pointed = { readonly digest: Digest; readonly anchor: Anchor }
 
 /** A resolution in memory. It is replaced whole. */
 export type Known = Pointed & {
+  /** With a fresh window that was drawn for this confirmation. */
   readonly policy: TagPolicy
   readonly told: Told | undefined
   /** Upstream's last word was 404. */
@@ -56,18 +66,19 @@ type Facts = Pick<Index, 'findResolution' | 'putResolution' | 'putGone' | 'forge
 /** What tags point to: in memory, and behind it in the index, whose failures cost no answer. */
 export class Resolutions {
   readonly #index: Facts
-  readonly #clock: Clock
+  readonly #outside: Outside
   readonly #log: Log
   readonly #known = new LRUCache<string, Known>({ max: KNOWN_MAX })
 
-  constructor(index: Facts, clock: Clock, log: Log) {
+  constructor(index: Facts, outside: Outside, log: Log) {
     this.#index = index
-    this.#clock = clock
+    this.#outside = outside
     this.#log = log
   }
 
   now(): Instant {
-    return { wallMs: this.#clock.wallMs(), monotonicMs: this.#clock.monotonicMs() }
+    const { clock } = this.#outside
+    return { wallMs: clock.wallMs(), monotonicMs: clock.monotonicMs() }
   }
 
   peek(repository: Repository, tag: Tag): Known | undefined {
@@ -83,7 +94,7 @@ export class Resolutions {
     const anchor = anchorOf(Math.max(confirmedMs, goneMs ?? 0), this.now())
     const isGone = goneMs !== undefined
     return this.#set(repository, tag, {
-      ...{ digest, anchor, policy, isGone },
+      ...{ digest, anchor, policy: this.#spread(policy), isGone },
       ...{ told: undefined, previous: undefined, resting: undefined },
     })
   }
@@ -94,7 +105,7 @@ export class Resolutions {
     const before = this.peek(repository, tag)
     const isSame = before?.digest === digest
     this.#set(repository, tag, {
-      ...{ digest, anchor: anchorNow(now), policy, isGone: false, resting: undefined },
+      ...{ digest, anchor: anchorNow(now), policy: this.#spread(policy), isGone: false, resting: undefined },
       told: told ?? (isSame ? before.told : undefined),
       previous: before?.previous ?? (isSame ? undefined : before),
     })
@@ -117,7 +128,7 @@ export class Resolutions {
   /** Upstream failed: it is left alone for a while. */
   rest(repository: Repository, tag: Tag, failure: OciError): void {
     const known = this.peek(repository, tag)
-    const untilMs = this.#clock.monotonicMs() + REST_MS
+    const untilMs = this.#outside.clock.monotonicMs() + REST_MS
     if (known) this.#set(repository, tag, { ...known, resting: { untilMs, failure } })
   }
 
@@ -125,6 +136,10 @@ export class Resolutions {
     this.#known.delete(sharedKeyOf(repository, tag))
     await this.#tried('told', this.#index.forgetResolution(repository, tag))
     this.#known.delete(sharedKeyOf(repository, tag)) // what was read back while the index forgot
+  }
+
+  #spread(policy: TagPolicy): TagPolicy {
+    return spread(policy, this.#outside.random())
   }
 
   #set(repository: Repository, tag: Tag, known: Known): Known {

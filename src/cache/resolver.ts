@@ -60,7 +60,7 @@ export class Resolver {
 
   constructor(parts: Parts) {
     this.#parts = parts
-    this.#resolutions = new Resolutions(parts.index, parts.outside.clock, parts.log)
+    this.#resolutions = new Resolutions(parts.index, parts.outside, parts.log)
     this.#asks = new SharedAsks(parts.outside, parts.closing)
   }
 

@@ -61,7 +61,7 @@ export async function stream(
   while (gap.offset < gap.end) {
     const turn = turns.next(gap.isTold)
     if (!turn) return { at: 'failed', why: turns.last ?? { at: 'absent' } }
-    await outside.clock.sleep(turn.restMs * (0.5 + outside.random() / 2), signal)
+    await outside.clock.sleep(turn.restMs * outside.random(), signal)
     if (signal.aborted) return { at: 'aborted' }
     const from = gap.offset
     const stepEnd = gap.isOpenEnded ? Math.min(gap.end, from + stepBytes) : gap.end

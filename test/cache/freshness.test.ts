@@ -1,6 +1,14 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { ageOf, anchorNow, anchorOf, freshnessOf, type Instant, ttlSecondsOf } from '../../src/cache/freshness.ts'
+import {
+  ageOf,
+  anchorNow,
+  anchorOf,
+  freshnessOf,
+  type Instant,
+  spread,
+  ttlSecondsOf,
+} from '../../src/cache/freshness.ts'
 
 const DAY_MS = 86_400_000
 const WINDOWS = { fresh: 60_000, stale: 30_000, staleIfError: 600_000 }
@@ -21,6 +29,14 @@ for (const [ageMs, want, why] of [
 
 test('without any window nothing is fresh, and nothing outlives a failure', () => {
   expect(freshnessOf(0, { fresh: 0, stale: 0, staleIfError: 0 })).toBe('spent')
+})
+
+test('fault 52: a fresh window is drawn from 0.9 to 1.1 of the policy’s, evenly; none stays none', () => {
+  const draws = [0, 0.25, 0.5, 0.75, 1].map((random) => spread(WINDOWS, random).fresh)
+
+  expect(draws).toEqual([54_000, 57_000, 60_000, 63_000, 66_000])
+  expect(spread(WINDOWS, 1)).toMatchObject({ stale: WINDOWS.stale, staleIfError: WINDOWS.staleIfError })
+  expect(spread({ ...WINDOWS, fresh: 0 }, 1).fresh).toBe(0)
 })
 
 const START: Instant = { wallMs: 1_000_000 * DAY_MS, monotonicMs: 5_000 }

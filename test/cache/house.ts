@@ -33,6 +33,8 @@ export type HouseOptions = {
   readonly cap?: Cap
   /** Endpoints that are asked before the fake one. */
   readonly before?: readonly string[]
+  /** Left out: always 0.5. */
+  readonly random?: () => number
 }
 
 export type Rooms = Awaited<ReturnType<typeof openRooms>>
@@ -60,7 +62,7 @@ export async function startHouse(fake: FakeUpstream, options: HouseOptions = {})
 }
 
 async function openRooms(folder: string, fake: FakeUpstream, options: HouseOptions, clock: HandClock) {
-  const outside = outsideOf(clock)
+  const outside = { ...outsideOf(clock), ...(options.random && { random: options.random }) }
   const host = findRegistryHost(options.host ?? 'registry.test')
   if (!host) throw new Error('no host')
   const upstream = new Upstream(host, configOf(host, fake.origin, options), outside, { log: silentLog })
