@@ -15,8 +15,8 @@ export function freshnessOf(ageMs: number, { fresh, stale, staleIfError }: Windo
 const JITTER = 0.1
 
 /**
- * The windows of one confirmation. Its fresh one is drawn anew each time, from 0.9 to 1.1 of the policy's: tags that were
- * confirmed together, by a deployment or a restart, are not all asked for together for ever after.
+ * The windows of one confirmation. Its fresh one is drawn anew each time, from 0.9 to 1.1 of the policy's: tags that
+ * were confirmed together, by a deployment or a restart, are not all asked for together for ever after.
  */
 export const spread = <T extends Pick<Windows, 'fresh'>>(windows: T, random: number): T => ({
   ...windows,
