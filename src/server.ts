@@ -32,6 +32,7 @@ import type { WriteTarget } from './registry/writes.ts'
 import { Disk } from './store/disk.ts'
 import { DiskError } from './store/disk-error.ts'
 import type { Index } from './store/index.ts'
+import { Looking } from './store/looking.ts'
 import { Buffers } from './store/reader.ts'
 import { openSqliteIndex } from './store/sqlite.ts'
 import { Upstreams } from './upstream/upstreams.ts'
@@ -188,7 +189,9 @@ async function openStore(config: Config, { log, outside, freeKeptBytes }: Given,
   try {
     const kept = freeKeptBytes === undefined ? {} : { freeKeptBytes }
     const disk = stack.use(await Disk.open({ folder: resolve(folder), cap, log, outside, ...kept }))
-    return { disk, index: stack.use(await openSqliteIndex(resolve(folder), log)) }
+    const index = stack.use(await openSqliteIndex(resolve(folder), log))
+    stack.use(new Looking(outside.clock, () => index.look()))
+    return { disk, index }
   } catch (error) {
     if (error instanceof DiskError) throw new StartError(`${error.message} (the key is disk.folder)`, { cause: error })
     throw error

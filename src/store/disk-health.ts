@@ -3,8 +3,8 @@ import type { Clock } from '../base/clock.ts'
 import type { Log } from '../base/log.ts'
 import { codeOf, type DiskError } from './disk-error.ts'
 import { writeFlushed } from './files.ts'
+import { Looking } from './looking.ts'
 
-const LOOKED_EACH_MS = 5_000
 /** After this without another refusal a disk that had no room counts as one that has. */
 const REFUSED_MS = 60_000
 const PROBE_BYTES = 64 * 1024
@@ -37,15 +37,13 @@ const SAYINGS = {
 export class DiskHealth {
   readonly #options: Options
   readonly #told = new WeakSet<DiskError>()
+  readonly #looking: Looking
   #condition: DiskCondition = 'well'
   #refused: { readonly bytes: number; readonly atMs: number } | undefined
-  #cancel: (() => void) | undefined
-  #looking: Promise<void> | undefined
-  #isClosed = false
 
   constructor(options: Options) {
     this.#options = options
-    this.#arm()
+    this.#looking = new Looking(options.clock, () => this.#look())
   }
 
   get condition(): DiskCondition {
@@ -75,10 +73,8 @@ export class DiskHealth {
   }
 
   /** No probe runs after this. */
-  async close(): Promise<void> {
-    this.#isClosed = true
-    this.#cancel?.()
-    await this.#looking
+  close(): Promise<void> {
+    return this.#looking[Symbol.asyncDispose]()
   }
 
   /** A small write works where there is no room for a large one. */
@@ -93,13 +89,6 @@ export class DiskHealth {
     if (condition === this.#condition) return
     this.#condition = condition
     this.#options.log[condition === 'well' ? 'info' : 'warn']({ condition }, SAYINGS[condition])
-  }
-
-  #arm(): void {
-    if (this.#isClosed) return
-    this.#cancel = this.#options.clock.after(LOOKED_EACH_MS, () => {
-      this.#looking = this.#look().finally(() => this.#arm())
-    })
   }
 
   /** Never rejects. */

@@ -9,6 +9,7 @@ import { DiskError, diskErrorOf } from './disk-error.ts'
 import { OpenFile } from './files.ts'
 import type { Folder } from './folder.ts'
 import { bootIdOf, openBooks } from './holder.ts'
+import { refuseNetwork, typeOfVolume } from './network-folder.ts'
 import { findSpools, reconcile } from './recovery.ts'
 import { Room } from './room.ts'
 import { Spools } from './spools.ts'
@@ -22,6 +23,8 @@ export type DiskOptions = {
   readonly outside: Outside
   /** Left out: 1 GiB, or 5 % of a small volume. */
   readonly freeKeptBytes?: number
+  /** The kind of file system that a path is on, as statfs(2) numbers them; left out: it is asked. */
+  readonly typeOf?: (path: string) => number
 }
 
 export type DiskParts = {
@@ -47,8 +50,9 @@ export async function openParts(
 ): Promise<DiskParts> {
   const { log, outside } = options
   makeFolders(folder)
+  refuseNetwork(folder.path, (options.typeOf ?? typeOfVolume)(folder.path), log)
   makeRoomToStart(folder, log)
-  const { books, isNew } = openBooks(folder, log)
+  const { books, isNew } = openBooks(folder, outside.clock.wallMs(), log)
   try {
     const bootId = bootIdOf()
     await settleLastRun(folder, books, isNew, bootId, outside.clock.wallMs(), log)

@@ -1,4 +1,18 @@
-import { close, constants, fdatasync, fstat, fsync, ftruncate, open, read, type Stats, write } from 'node:fs'
+import {
+  close,
+  closeSync,
+  constants,
+  fdatasync,
+  fstat,
+  fsync,
+  ftruncate,
+  open,
+  openSync,
+  read,
+  type Stats,
+  write,
+  writeFileSync,
+} from 'node:fs'
 import { rename, rm, unlink } from 'node:fs/promises'
 import { DiskError } from './disk-error.ts'
 
@@ -128,6 +142,17 @@ export async function replaceFile(path: string, bytes: Uint8Array): Promise<void
     await file.close()
   }
   await rename(draft, path)
+}
+
+/** Writes a small note where whatever else lies by its name is neither followed nor waited for. */
+export function writePlain(path: string, text: string): void {
+  const { O_WRONLY, O_CREAT, O_TRUNC, O_NOFOLLOW, O_NONBLOCK } = constants
+  const fd = openSync(path, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_NONBLOCK, 0o644)
+  try {
+    writeFileSync(fd, text)
+  } finally {
+    closeSync(fd)
+  }
 }
 
 /** Whether there was a file to remove and it is gone. Never rejects. */

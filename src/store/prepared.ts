@@ -1,6 +1,9 @@
 import type { Database } from 'better-sqlite3'
 import type { Compilable } from 'kysely'
 
+/** A database, and who is told what went wrong with it. */
+export type On = { readonly db: Database; readonly onError: (thrown: unknown) => void }
+
 type Value = string | number | null | Buffer
 
 /**
@@ -11,26 +14,35 @@ type Value = string | number | null | Buffer
  * @returns what asks it, synchronously, and gives all rows
  */
 export function prepareAsk<Values extends readonly Value[], Row>(
-  db: Database,
+  { db, onError }: On,
   build: (...values: Values) => Compilable<Row>,
   ...samples: NoInfer<Values>
 ): (...values: Values) => Row[] {
   const { sql, parameters } = build(...samples).compile()
   const statement = db.prepare<unknown[], Row>(sql)
   const argumentsOf = placed(parameters, samples)
-  return (...values) => statement.all(...argumentsOf(values))
+  return (...values) => told(onError, () => statement.all(...argumentsOf(values)))
 }
 
 /** As prepareAsk, for what changes rows. @returns what does it and gives how many it changed */
 export function prepareTell<Values extends readonly Value[]>(
-  db: Database,
+  { db, onError }: On,
   build: (...values: Values) => Compilable<unknown>,
   ...samples: NoInfer<Values>
 ): (...values: Values) => number {
   const { sql, parameters } = build(...samples).compile()
   const statement = db.prepare<unknown[]>(sql)
   const argumentsOf = placed(parameters, samples)
-  return (...values) => statement.run(...argumentsOf(values)).changes
+  return (...values) => told(onError, () => statement.run(...argumentsOf(values)).changes)
+}
+
+function told<T>(onError: On['onError'], act: () => T): T {
+  try {
+    return act()
+  } catch (thrown) {
+    onError(thrown)
+    throw thrown
+  }
 }
 
 /** Puts values where the compiled query had their samples. */

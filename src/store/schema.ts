@@ -47,7 +47,7 @@ export type Tables = {
 }
 
 /** In the order of their names. One that was released is never changed: the next is added. */
-const MIGRATIONS: Readonly<Record<string, Migration>> = {
+export const MIGRATIONS: Readonly<Record<string, Migration>> = {
   '001-begin': {
     async up(db: Kysely<never>) {
       await makeRepositories(db)
@@ -60,14 +60,14 @@ const MIGRATIONS: Readonly<Record<string, Migration>> = {
  * Brings the schema up to date; the caller holds one transaction around it.
  * @throws {Error} a sentence, where a later version has been here
  */
-export async function migrate(db: Kysely<Tables>): Promise<void> {
-  const migrator = new Migrator({ db, provider: { getMigrations: async () => ({ ...MIGRATIONS }) } })
+export async function migrate(db: Kysely<Tables>, migrations = MIGRATIONS): Promise<void> {
+  const migrator = new Migrator({ db, provider: { getMigrations: async () => ({ ...migrations }) } })
   const { error } = await migrator.migrateToLatest()
   if (error) throw error
 }
 
 /** The migrations that a later version of us has run here. */
-export async function laterMigrationsIn(db: Kysely<Tables>): Promise<readonly string[]> {
+export async function laterMigrationsIn(db: Kysely<Tables>, migrations = MIGRATIONS): Promise<readonly string[]> {
   const tables = await db.introspection.getTables({ withInternalKyselyTables: true })
   if (!tables.some(({ name }) => name === 'kysely_migration')) return []
   const rows = await db
@@ -75,7 +75,7 @@ export async function laterMigrationsIn(db: Kysely<Tables>): Promise<readonly st
     .selectFrom('kysely_migration')
     .select('name')
     .execute()
-  return rows.map(({ name }) => name).filter((name) => !(name in MIGRATIONS))
+  return rows.map(({ name }) => name).filter((name) => !(name in migrations))
 }
 
 async function makeRepositories(db: Kysely<never>): Promise<void> {

@@ -1,6 +1,7 @@
-import { readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { lstatSync, readFileSync, renameSync, rmSync } from 'node:fs'
 import SqliteDatabase, { type Database } from 'better-sqlite3'
 import { codeOf, DiskError } from './disk-error.ts'
+import { writePlain } from './files.ts'
 
 /** Before it, several connections in WAL could corrupt a database ("WAL-reset bug", sqlite.org/wal.html). */
 const VERSION_MIN = [3, 51, 3] as const
@@ -19,13 +20,15 @@ export type OpenedDatabase = { readonly db: Database; readonly wasClosed: boolea
  * @throws the library's error where the file is torn or can't be written
  */
 export function openExclusively(path: string): OpenedDatabase {
+  const isStranger = lstatSync(path, { throwIfNoEntry: false })?.isFile() === false
+  if (isStranger) throw new Error(`${path} is no regular file`) // it may lead anywhere, or never open
   const wasClosed = findStamp(path) !== undefined && findNoted(path) === findStamp(path)
   const db = new SqliteDatabase(path, { timeout: 0 })
   try {
     assertVersion(db)
     db.pragma('locking_mode = EXCLUSIVE')
     db.exec('BEGIN IMMEDIATE; COMMIT') // takes the lock, or says at once that another has it
-    rmSync(`${path}.closed`, { force: true })
+    rmSync(`${path}.closed`, { force: true, recursive: true })
     db.pragma('journal_mode = WAL')
     db.pragma('synchronous = NORMAL')
     db.pragma(`cache_size = -${CACHE_KIB}`)
@@ -44,7 +47,7 @@ export function openExclusively(path: string): OpenedDatabase {
 export function closeNoted(db: Database, path: string): void {
   db.close()
   try {
-    writeFileSync(`${path}.closed`, findStamp(path) ?? '')
+    writePlain(`${path}.closed`, findStamp(path) ?? '')
   } catch {
     // A full or failing disk: a note that is missing, or cut, only costs the next start a reading.
   }
@@ -52,7 +55,7 @@ export function closeNoted(db: Database, path: string): void {
 
 /** What of a file changes with its content, for all but a failing medium. */
 function findStamp(path: string): string | undefined {
-  const stats = statSync(path, { throwIfNoEntry: false })
+  const stats = lstatSync(path, { throwIfNoEntry: false })
   return stats && `${stats.ino} ${stats.size} ${stats.mtimeMs}`
 }
 
@@ -72,8 +75,8 @@ export function isTorn(thrown: unknown): boolean {
 /** Moves a database that can't be opened out of the way, with its log; the one set aside before it is replaced. */
 export function setSqliteAside(path: string): void {
   for (const suffix of SUFFIXES) {
-    rmSync(`${path}.torn${suffix}`, { force: true })
-    const isThere = statSync(`${path}${suffix}`, { throwIfNoEntry: false }) !== undefined
+    rmSync(`${path}.torn${suffix}`, { force: true, recursive: true })
+    const isThere = lstatSync(`${path}${suffix}`, { throwIfNoEntry: false }) !== undefined
     if (isThere) renameSync(`${path}${suffix}`, `${path}.torn${suffix}`)
   }
 }

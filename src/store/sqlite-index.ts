@@ -1,12 +1,14 @@
 import { setImmediate } from 'node:timers/promises'
 import type { Database } from 'better-sqlite3'
 import { LRUCache } from 'lru-cache'
+import type { Log } from '../base/log.ts'
 import type { Digest } from '../oci/digest.ts'
 import type { Descriptor } from '../oci/manifest.ts'
 import { parseTag, type Repository, type Tag } from '../oci/names.ts'
 import type { Index, Link, Listing, ManifestFacts, Resolution } from './index.ts'
 import { descriptorOf, factsOf, listingOf, resolutionOf, usersOfRows } from './rows.ts'
 import { closeNoted } from './sqlite-file.ts'
+import type { Standing } from './standing.ts'
 import type { Statements } from './statements.ts'
 
 const REPOSITORIES_CACHED_MAX = 10_000
@@ -18,18 +20,52 @@ const REFERRERS_MAX = 1_000
 /** Children a transaction: the loop goes on between two. */
 const SLICE = 50
 
+/** A database with the schema of this version, and what was met in it. */
+export type OpenedIndex = {
+  readonly db: Database
+  readonly path: string
+  readonly ask: Statements
+  readonly told: { readonly isTorn: boolean }
+  readonly standing: Standing
+}
+
+type Options = {
+  /** @throws {DiskError} */
+  readonly open: () => Promise<OpenedIndex>
+  readonly mayOpenAnew: () => boolean
+  readonly log: Log
+}
+
 /** The embedded index: one file beside the disk, one process. Each method is a few prepared statements. */
 export class SqliteIndex implements Index {
-  readonly #db: Database
-  readonly #path: string
-  readonly #ask: Statements
+  readonly #options: Options
+  #opened: OpenedIndex
   /** A repository never loses its number. */
   readonly #numbers = new LRUCache<string, number>({ max: REPOSITORIES_CACHED_MAX })
 
-  constructor(db: Database, path: string, statements: Statements) {
-    this.#db = db
-    this.#path = path
-    this.#ask = statements
+  constructor(opened: OpenedIndex, options: Options) {
+    this.#opened = opened
+    this.#options = options
+  }
+
+  /**
+   * Where the file is no longer the one that is open, or has turned out to be torn, another is opened there. The old
+   * one answers until then, where it can. Never rejects.
+   */
+  async look(): Promise<void> {
+    const { told, standing, db } = this.#opened
+    const { mayOpenAnew, open, log } = this.#options
+    if ((db.open && !told.isTorn && standing.isHere()) || !mayOpenAnew()) return
+    log.warn({ torn: told.isTorn }, 'the index is opened anew')
+    try {
+      if (told.isTorn) db.close() // before the file can be set aside, or read as a whole
+      const opened = await open()
+      db.close()
+      this.#opened = opened
+      this.#numbers.clear()
+    } catch (error) {
+      log.error({ error }, 'the index could not be opened anew')
+    }
   }
 
   async findResolution(repository: Repository, tag: Tag): Promise<Resolution | undefined> {
@@ -94,9 +130,11 @@ export class SqliteIndex implements Index {
 
   /** The manifest's own row comes last: until then it is unknown, whatever stopped us. */
   async putManifest(facts: ManifestFacts): Promise<void> {
+    const opened = this.#opened
     if (this.#ask.findManifest(facts.digest).length > 0) return
     for (let place = 0; place < facts.children.length; place += SLICE) {
       if (place > 0) await setImmediate()
+      if (this.#opened !== opened) return await this.putManifest(facts) // the new one has none of the slices before
       this.#write(() => this.#addChildren(facts, place, place + SLICE))
     }
     const { digest, mediaType, sizeBytes, subject, artifactType, annotations } = facts
@@ -157,7 +195,14 @@ export class SqliteIndex implements Index {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    if (this.#db.open) closeNoted(this.#db, this.#path)
+    const { db, path, told, standing } = this.#opened
+    if (!db.open) return
+    if (told.isTorn || !standing.isHere()) db.close()
+    else closeNoted(db, path)
+  }
+
+  get #ask(): Statements {
+    return this.#opened.ask
   }
 
   #addChildren({ digest: parent, children }: ManifestFacts, from: number, to: number): void {
@@ -168,7 +213,7 @@ export class SqliteIndex implements Index {
 
   /** One transaction that takes the lock at once: a read that becomes a write may fail with SQLITE_BUSY_SNAPSHOT. */
   #write(act: () => unknown): void {
-    this.#db.transaction(act).immediate()
+    this.#opened.db.transaction(act).immediate()
   }
 
   /** For questions: whoever asks of a repository that we never met leaves no row. */

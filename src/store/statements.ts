@@ -1,5 +1,4 @@
-import type { Database } from 'better-sqlite3'
-import { prepareAsk, prepareTell } from './prepared.ts'
+import { type On, prepareAsk, prepareTell } from './prepared.ts'
 import type { Queries } from './queries.ts'
 
 // Samples: they stand for values while a query is compiled, and are told apart by what they are.
@@ -13,35 +12,35 @@ const TEXT_5 = 'sample:five'
 const BYTES = Buffer.from('sample')
 
 /** Every query of the index, prepared on one SQLite database. */
-export function statementsOf(db: Database, queries: Queries) {
+export function statementsOf(on: On, queries: Queries) {
   return {
-    findRepository: prepareAsk(db, queries.findRepository, TEXT, TEXT_2),
-    addRepository: prepareTell(db, queries.addRepository, TEXT, TEXT_2),
-    findPresent: prepareAsk(db, queries.findPresent, NUMBER, TEXT),
-    addResolution: prepareTell(db, queries.addResolution, NUMBER, TEXT, TEXT_2, OTHER),
-    confirm: prepareTell(db, queries.confirm, NUMBER, OTHER),
-    replacePresent: prepareTell(db, queries.replacePresent, NUMBER, TEXT, OTHER),
-    markGone: prepareTell(db, queries.markGone, NUMBER, TEXT, OTHER),
-    trimHistory: prepareTell(db, queries.trimHistory, NUMBER, TEXT, OTHER),
-    tags: prepareAsk(db, queries.tags, NUMBER),
-    findLink: prepareAsk(db, queries.findLink, NUMBER, TEXT),
-    findPublicChild: prepareAsk(db, queries.findPublicChild, NUMBER, TEXT),
-    putLink: prepareTell(db, queries.putLink, NUMBER, TEXT, OTHER),
-    forgetLink: prepareTell(db, queries.forgetLink, NUMBER, TEXT),
-    users: prepareAsk(db, queries.users, TEXT),
-    findManifest: prepareAsk(db, queries.findManifest, TEXT),
-    children: prepareAsk(db, queries.children, TEXT),
-    addManifest: prepareTell(db, queries.addManifest, TEXT, TEXT_2, NUMBER, TEXT_3, TEXT_4, TEXT_5),
-    addChild: prepareTell(db, queries.addChild, TEXT, NUMBER, TEXT_2, TEXT_3, OTHER, TEXT_4),
-    forgetManifest: prepareTell(db, queries.forgetManifest, TEXT),
-    forgetChildren: prepareTell(db, queries.forgetChildren, TEXT, NUMBER),
-    findDescriptor: prepareAsk(db, queries.findDescriptor, NUMBER, TEXT),
-    referrers: prepareAsk(db, queries.referrers, NUMBER, TEXT, OTHER),
-    findListing: prepareAsk(db, queries.findListing, NUMBER, TEXT),
-    forgetListing: prepareTell(db, queries.forgetListing, NUMBER, TEXT),
-    addListing: prepareTell(db, queries.addListing, NUMBER, TEXT, BYTES, TEXT_2, TEXT_3, TEXT_4, OTHER),
-    trimListings: prepareTell(db, queries.trimListings, NUMBER, OTHER),
-    forgetListings: prepareTell(db, queries.forgetListings, NUMBER),
+    findRepository: prepareAsk(on, queries.findRepository, TEXT, TEXT_2),
+    addRepository: prepareTell(on, queries.addRepository, TEXT, TEXT_2),
+    findPresent: prepareAsk(on, queries.findPresent, NUMBER, TEXT),
+    addResolution: prepareTell(on, queries.addResolution, NUMBER, TEXT, TEXT_2, OTHER),
+    confirm: prepareTell(on, queries.confirm, NUMBER, OTHER),
+    replacePresent: prepareTell(on, queries.replacePresent, NUMBER, TEXT, OTHER),
+    markGone: prepareTell(on, queries.markGone, NUMBER, TEXT, OTHER),
+    trimHistory: prepareTell(on, queries.trimHistory, NUMBER, TEXT, OTHER),
+    tags: prepareAsk(on, queries.tags, NUMBER),
+    findLink: prepareAsk(on, queries.findLink, NUMBER, TEXT),
+    findPublicChild: prepareAsk(on, queries.findPublicChild, NUMBER, TEXT),
+    putLink: prepareTell(on, queries.putLink, NUMBER, TEXT, OTHER),
+    forgetLink: prepareTell(on, queries.forgetLink, NUMBER, TEXT),
+    users: prepareAsk(on, queries.users, TEXT),
+    findManifest: prepareAsk(on, queries.findManifest, TEXT),
+    children: prepareAsk(on, queries.children, TEXT),
+    addManifest: prepareTell(on, queries.addManifest, TEXT, TEXT_2, NUMBER, TEXT_3, TEXT_4, TEXT_5),
+    addChild: prepareTell(on, queries.addChild, TEXT, NUMBER, TEXT_2, TEXT_3, OTHER, TEXT_4),
+    forgetManifest: prepareTell(on, queries.forgetManifest, TEXT),
+    forgetChildren: prepareTell(on, queries.forgetChildren, TEXT, NUMBER),
+    findDescriptor: prepareAsk(on, queries.findDescriptor, NUMBER, TEXT),
+    referrers: prepareAsk(on, queries.referrers, NUMBER, TEXT, OTHER),
+    findListing: prepareAsk(on, queries.findListing, NUMBER, TEXT),
+    forgetListing: prepareTell(on, queries.forgetListing, NUMBER, TEXT),
+    addListing: prepareTell(on, queries.addListing, NUMBER, TEXT, BYTES, TEXT_2, TEXT_3, TEXT_4, OTHER),
+    trimListings: prepareTell(on, queries.trimListings, NUMBER, OTHER),
+    forgetListings: prepareTell(on, queries.forgetListings, NUMBER),
   }
 }
 

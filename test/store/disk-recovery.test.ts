@@ -1,7 +1,7 @@
 import { execFileSync, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { createReadStream } from 'node:fs'
-import { mkdir, open, readdir, readFile, rm, symlink, truncate, writeFile } from 'node:fs/promises'
+import { lstat, mkdir, open, readdir, readFile, rm, symlink, truncate, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { buffer } from 'node:stream/consumers'
 import { setTimeout as after } from 'node:timers/promises'
@@ -40,8 +40,30 @@ describe('the folder has one holder', () => {
     const folder = await newFolder()
     await using _disk = await openDisk(folder)
 
-    await expect(openDisk(folder)).rejects.toThrow(`the folder ${folder} is in use by process ${process.pid}`)
+    await expect(openDisk(folder)).rejects.toThrow(
+      new RegExp(`^the folder ${folder} is in use by process ${process.pid}, since 20[-0-9T:.]+Z$`),
+    )
   })
+
+  for (const [note, said, why] of [
+    [
+      { pid: 7, space: 'pid:[1]', host: 'web-0' },
+      'process 7 of another container or machine (web-0), since ',
+      'its number means nothing here',
+    ],
+    [{ pid: 2 ** 22 + 1, space: undefined, host: 'x' }, 'another process', 'the one that the note names has ended'],
+    [undefined, 'another process', 'there is no note that can be read'],
+  ] as const) {
+    test(`fault 50: the holder is named only as far as that is known: ${why}`, async () => {
+      const folder = await newFolder()
+      await using _disk = await openDisk(folder)
+      const path = join(folder, 'disk.pid')
+      const own = JSON.parse(await readFile(path, 'utf8'))
+      await writeFile(path, note ? JSON.stringify({ ...own, ...JSON.parse(JSON.stringify(note)) }) : 'torn{')
+
+      await expect(openDisk(folder)).rejects.toThrow(`the folder ${folder} is in use by ${said}`)
+    })
+  }
 
   test('a folder that was let go can be taken again', async () => {
     const folder = await folderWithBlobs()
@@ -261,6 +283,42 @@ describe('fault 37: what is no file of ours', () => {
       expect(disk.isDegraded).toBe(false)
     })
   }
+
+  for (const [what, plant] of [
+    ['a symbolic link', (path: string) => symlink('/etc/hostname', path)],
+    ['a link to nothing', (path: string) => symlink('/nowhere', path)],
+    ['a FIFO', async (path: string) => execFileSync('mkfifo', [path])],
+    ['a folder', (path: string) => mkdir(path)],
+  ] as const) {
+    test(`${what} in the place of the books, and of each small note, is never followed, and the start is unaided`, async () => {
+      const folder = await folderWithBlobs()
+      for (const name of ['disk.sqlite', 'disk.pid', 'disk.sqlite.closed', 'disk.sqlite.torn']) {
+        await rm(join(folder, name), { force: true })
+        await plant(join(folder, name))
+      }
+      const spool = join(folder, 'spools', `sha256-${hexOf(contentOf(9, 10).digest)}`)
+      await writeFile(spool, 'data')
+      await plant(`${spool}.json`)
+
+      await using disk = await openDisk(folder)
+
+      expect(disk.counts()).toMatchObject({ blobs: 2, spools: 0 })
+      expect((await readAll(disk, one.digest))?.equals(one.bytes)).toBe(true)
+      expect((await lstat(join(folder, 'disk.sqlite'))).isFile()).toBe(true)
+      expect(await readFile('/etc/hostname', 'utf8')).not.toContain('pid')
+      await fill(disk, contentOf(9, 10))
+    })
+  }
+
+  test('the data folder itself may be a link', async () => {
+    const folder = await newFolder()
+    await symlink(await newFolder(), join(folder, 'data'))
+
+    await using disk = await openDisk(join(folder, 'data'))
+
+    await fill(disk, one)
+    expect((await readAll(disk, one.digest))?.equals(one.bytes)).toBe(true)
+  })
 
   test('a file where a folder should be refuses the start in one sentence', async () => {
     const folder = await newFolder()

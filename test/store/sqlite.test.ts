@@ -1,4 +1,4 @@
-import { open, readdir, truncate, writeFile } from 'node:fs/promises'
+import { lstat, mkdir, open, readdir, rename, rm, symlink, truncate, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import SqliteDatabase from 'better-sqlite3'
 import { expect, test } from 'vitest'
@@ -19,6 +19,67 @@ async function folderWithIndex(): Promise<string> {
   await index.putResolution(alpine, tagOf('latest'), digest, 1_000)
   return folder
 }
+
+test('fault 37: a link in the place of the index is never followed, and the index is begun anew', async () => {
+  const folder = await folderWithIndex()
+  await rename(join(folder, 'index.sqlite'), join(folder, 'elsewhere'))
+  await symlink(join(folder, 'elsewhere'), join(folder, 'index.sqlite'))
+
+  await using index = await openSqliteIndex(folder, silentLog)
+
+  expect(await index.findResolution(alpine, tagOf('latest'))).toBeUndefined()
+  expect((await lstat(join(folder, 'index.sqlite'))).isFile()).toBe(true)
+})
+
+test('fault 34: an index deleted while running is opened anew where the disk is, and answers meanwhile', async () => {
+  const folder = await folderWithIndex()
+  await using index = await openSqliteIndex(folder, silentLog)
+  await rm(folder, { recursive: true })
+
+  await index.look()
+  expect(await index.findResolution(alpine, tagOf('latest'))).toMatchObject({ digest })
+  await mkdir(folder)
+  await writeFile(join(folder, 'disk.sqlite'), '')
+  await index.look()
+
+  expect(await index.findResolution(alpine, tagOf('latest'))).toBeUndefined()
+  await index.putResolution(alpine, tagOf('latest'), digest, 2_000)
+  await index[Symbol.asyncDispose]()
+  await using again = await openSqliteIndex(folder, silentLog)
+  expect(await again.findResolution(alpine, tagOf('latest'))).toMatchObject({ confirmedMs: 2_000 })
+})
+
+test('fault 34: an index that turns out to be torn while running is set aside and begun anew', async () => {
+  const folder = await folderWithIndex()
+  await writeFile(join(folder, 'disk.sqlite'), '')
+  await using index = await openSqliteIndex(folder, silentLog)
+  await using file = await open(join(folder, 'index.sqlite'), 'r+')
+  const { size } = await file.stat()
+  await file.write(Buffer.alloc(size - 4_096, 0xff), 0, size - 4_096, 4_096)
+  const other = repositoryOf('docker.io', 'library/other')
+  await expect(index.putResolution(other, tagOf('latest'), digest, 1_000)).rejects.toThrow()
+
+  await index.look()
+
+  await index.putResolution(other, tagOf('latest'), digest, 2_000)
+  expect(await index.findResolution(other, tagOf('latest'))).toMatchObject({ confirmedMs: 2_000 })
+  expect(await readdir(folder)).toContain('index.sqlite.torn')
+})
+
+test('fault 34: an index that was seen torn is not noted as whole when it is closed', async () => {
+  const folder = await folderWithIndex()
+  {
+    await using index = await openSqliteIndex(folder, silentLog)
+    await using file = await open(join(folder, 'index.sqlite'), 'r+')
+    const { size } = await file.stat()
+    await file.write(Buffer.alloc(size - 4_096, 0xff), 0, size - 4_096, 4_096)
+    await expect(index.putResolution(repositoryOf('a.io', 'b'), tagOf('c'), digest, 1)).rejects.toThrow()
+  }
+
+  await using index = await openSqliteIndex(folder, silentLog)
+
+  await index.putResolution(alpine, tagOf('latest'), digest, 2_000)
+})
 
 test('what was told is there after a restart', async () => {
   const folder = await folderWithIndex()
