@@ -41,6 +41,7 @@ export type Surroundings = {
 const LABEL_OF: Record<Asked['route'], RouteLabel> = {
   ping: 'ping',
   catalog: 'other',
+  token: 'other',
   manifest: 'manifest',
   blob: 'blob',
   tags: 'tags',

@@ -75,7 +75,8 @@ export class Front implements AsyncDisposable {
     this.#routes = { ...parts, requests: new Requests(parts.registries) }
     this.#limits = { ...LIMITS, ...parts.limits }
     this.#access = parts.access ?? OPEN
-    const challengeOf = (request: IncomingMessage) => this.#access.challengeOf(request)
+    const challenger = parts.realm ?? this.#access
+    const challengeOf = (request: IncomingMessage) => challenger.challengeOf(request)
     this.#around = { clock, log, onDone, challengeOf, isDraining: false }
     this.#writes = new Writes(parts, log)
     this.server = serverOf(parts, this.#limits)

@@ -14,6 +14,7 @@ export type Target = {
 /** A request's meaning. `ns` is the upstream's name as the client gave it in the query. */
 export type Asked = { readonly ns: string | undefined } & (
   | { readonly route: 'ping' | 'catalog' }
+  | { readonly route: 'token' }
   | { readonly route: 'manifest'; readonly target: Target; readonly reference: Reference }
   | { readonly route: 'blob'; readonly target: Target; readonly digest: Digest }
   | { readonly route: 'tags'; readonly target: Target; readonly query: URLSearchParams }
@@ -30,8 +31,14 @@ export type Asked = { readonly ns: string | undefined } & (
 type Route = Asked['route']
 
 /** What a path's end says. `nameEnd`: how many of the parts before it are the name. */
-type Tail = { readonly route: Exclude<Route, 'ping' | 'catalog'>; readonly nameEnd: number; readonly last: string }
+type Tail = {
+  readonly route: Exclude<Route, 'ping' | 'catalog' | 'token'>
+  readonly nameEnd: number
+  readonly last: string
+}
 
+/** Where our own realm is; no repository's path begins so. */
+const TOKEN_PATH = '/token'
 const NO_QUERY = new URLSearchParams()
 const PLAIN = /^[A-Za-z0-9._-]+$/
 const SESSION = /^[A-Za-z0-9._~=:@+-]{1,1024}$/
@@ -45,6 +52,7 @@ const DOTS = /^\.+$/ // a path that is built of them would climb
 export function parseRequest(url: string, hostHeader: string | undefined, registries: Registries): Asked {
   if (!url.startsWith('/')) throw new OciError('requestInvalid', 'the request target must be a path')
   const { path, query } = splitOf(url)
+  if (path === TOKEN_PATH) return { route: 'token', ns: undefined }
   const rawParts = path.slice(1).split('/')
   const parts = rawParts.map(decodedOf)
   const ns = query.get('ns') ?? undefined
@@ -174,10 +182,13 @@ function sessionOf(last: string): string | undefined {
   throw new OciError('nameInvalid', 'this is not the name of an upload')
 }
 
+export const nothingHere = (): OciError =>
+  new OciError('notServed', 'nothing is served here: the API of this registry begins at /v2/')
+
 /** What could be a path of another service is absent; what could be none (`..`, an empty part) is refused. */
 function noRoute(parts: readonly string[]): OciError {
   const isPlain = parts.every((part) => PLAIN.test(part) && !DOTS.test(part)) || (parts.length === 1 && parts[0] === '')
   return isPlain
-    ? new OciError('notServed', 'nothing is served here: the API of this registry begins at /v2/')
+    ? nothingHere()
     : new OciError('nameInvalid', 'the path does not follow the grammar of the distribution specification')
 }

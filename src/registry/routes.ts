@@ -11,8 +11,9 @@ import type { CacheFacts } from '../cache/facts.ts'
 import type { Exchange } from './exchange.ts'
 import type { Listings } from './listings.ts'
 import type { ManifestAnswers } from './manifests.ts'
+import type { Realm } from './realm.ts'
 import { answerReferrers } from './referrers.ts'
-import type { Asked } from './request.ts'
+import { type Asked, nothingHere } from './request.ts'
 import type { Requests } from './requests.ts'
 import { answerTags } from './tags.ts'
 
@@ -23,6 +24,8 @@ export type RouteParts = {
   readonly requests: Requests
   readonly manifests: ManifestAnswers
   readonly listings: Listings
+  /** Where there are private repositories: what challenges, and gives tokens. */
+  readonly realm?: Realm | undefined
   readonly answerBlob: (exchange: Exchange, asked: AskedBlob) => Promise<void> | undefined
 }
 
@@ -44,6 +47,7 @@ export function answer(exchange: Exchange, parts: RouteParts): Promise<void> | P
     const { url = '', headers, method } = exchange.request
     const asked = parts.requests.parse(url, headers.host)
     exchange.asked = asked
+    if (asked.route === 'token') return answerToken(exchange, parts)?.catch((error: unknown) => exchange.fail(error))
     const isRead = method === 'GET' || method === 'HEAD'
     if (!isRead || asked.route === 'upload') return passingOf(asked, method)
     return answerRead(exchange, asked, parts)?.catch((error: unknown) => exchange.fail(error))
@@ -53,7 +57,16 @@ export function answer(exchange: Exchange, parts: RouteParts): Promise<void> | P
   }
 }
 
-function answerRead(exchange: Exchange, asked: Asked, parts: RouteParts): Promise<void> | undefined {
+function answerToken(exchange: Exchange, { realm }: RouteParts): Promise<void> | undefined {
+  if (!realm) throw nothingHere()
+  return realm.answer(exchange)
+}
+
+function answerRead(
+  exchange: Exchange,
+  asked: Exclude<Asked, { route: 'token' }>,
+  parts: RouteParts,
+): Promise<void> | undefined {
   switch (asked.route) {
     case 'manifest':
       return parts.manifests.answer(exchange, { repository: asked.target.repository, reference: asked.reference })
@@ -65,6 +78,7 @@ function answerRead(exchange: Exchange, asked: Asked, parts: RouteParts): Promis
     case 'referrers':
       return answerReferrers(exchange, asked, parts.listings)
     case 'ping':
+      parts.realm?.checkPing(exchange.request)
       exchange.send(200, PING_HEAD, PING, ANSWERED_HERE)
       return undefined
     case 'catalog':
