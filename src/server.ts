@@ -6,6 +6,7 @@ import { AccessLog, type AccessSink, toStandardOutput } from './base/access-log.
 import { type Outside, systemOutside } from './base/clock.ts'
 import type { AccessConfig, Config, Listen, UpstreamConfig } from './base/config.ts'
 import { upstreamsOf } from './base/config-upstreams.ts'
+import { connectionsWithin, descriptorsMax } from './base/descriptors.ts'
 import type { Fault } from './base/errors.ts'
 import { listenTrouble, StartError } from './base/listening.ts'
 import type { Log } from './base/log.ts'
@@ -171,9 +172,12 @@ async function built(config: Config, upstreams: ByHost, given: Given, stack: Asy
     commit: disk.commit.bind(disk),
     setAside: disk.setAside.bind(disk),
   }
-  const fills = stack.use(new Fills({ keeper, outside, log }, (end) => faultsOf(end).forEach(countFault)))
+  const fills = stack.use(
+    new Fills({ keeper, outside, log }, config.limits, (end) => faultsOf(end).forEach(countFault)),
+  )
+  const memoryBytes = config.limits.manifestMemory
   const caches: Caches = {
-    manifests: stack.use(new Manifests({ upstreamOf, index, disk, links, prover, evictor, outside, log })),
+    manifests: stack.use(new Manifests({ upstreamOf, index, disk, links, prover, evictor, outside, log, memoryBytes })),
     listings: stack.use(new Listings({ upstreamOf, index, outside, log })),
     blobs: stack.use(new Blobs({ upstreamOf, index, disk, links, fills, outside, log })),
   }
@@ -234,7 +238,7 @@ type FrontGiven = Given & {
 
 function openFront(config: Config, upstreams: ByHost, given: FrontGiven): Promise<Front> {
   const { log, outside, accessLog, metrics, caches, asked } = given
-  const blobAnswers = new BlobAnswers(caches.blobs, new Buffers())
+  const blobAnswers = new BlobAnswers(caches.blobs, new Buffers(config.limits.readBuffers))
   return createFront({
     registries: new Registries(upstreams),
     manifests: new ManifestAnswers(caches.manifests),
@@ -249,8 +253,27 @@ function openFront(config: Config, upstreams: ByHost, given: FrontGiven): Promis
       accessLog?.write(done)
     },
     access: openAccess(config.access, { clock: outside.clock, log }),
+    onRefused: (reason) => metrics.countRefused(reason),
     tls: config.tls && readTls(config.tls, config.access),
+    limits: frontLimits(config.limits, log),
   })
+}
+
+function frontLimits(limits: Config['limits'], log: Log) {
+  const descriptors = descriptorsMax()
+  const connections = connectionsWithin(limits.connections, descriptors)
+  if (connections < limits.connections) {
+    log.warn({ connections, descriptors }, 'fewer clients at once than limits.connections: few files may be open')
+  }
+  return {
+    connections,
+    perAddress: limits.connectionsPerAddress,
+    headBytes: limits.requestHead,
+    requestsPerSocket: limits.requestsPerConnection,
+    headMs: limits.headTimeout,
+    idleMs: limits.idleTimeout,
+    minimumBytesPerS: limits.minimumRate,
+  }
 }
 
 /** What is begun at one endpoint must be ended there: the first. */
@@ -306,7 +329,10 @@ function faultsOf(end: FillEnd): readonly Fault[] {
     case 'mismatch':
       return end.liars.map(() => 'digest')
     case 'failed':
-      return [end.why.at === 'error' ? (end.why.error.fault ?? 'status') : end.why.at]
+      if (end.why.at !== 'error') return [end.why.at]
+      return end.why.error.fault === undefined
+        ? ['status']
+        : [end.why.error.metFault].filter((each) => each !== undefined)
     default:
       return end satisfies never
   }

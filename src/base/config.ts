@@ -1,6 +1,8 @@
 import { z } from 'zod'
+import { duration, textOf, wait } from './config-kinds.ts'
+import { limits } from './config-limits.ts'
 import { LOG_LEVELS } from './log.ts'
-import { findDuration, findSize } from './units.ts'
+import { findSize } from './units.ts'
 
 /** A secret is a type that prints as `***`; `reveal` is called only where it is sent. */
 export class Secret {
@@ -29,25 +31,6 @@ export type Cap = { readonly bytes: number } | { readonly ofVolume: number }
 /** Where a server listens; port 0 takes a free one. */
 export type Listen = { readonly host: string; readonly port: number }
 
-/** A text that `find` understands; `wanted` completes the sentence "… is wanted". */
-const textOf = <T>(title: string, wanted: string, find: (text: string) => T | undefined) =>
-  z
-    .string({ error: `${wanted} is wanted` })
-    .transform((text, context): T => {
-      const found = find(text)
-      if (found !== undefined) return found
-      context.addIssue({ code: 'custom', message: `${wanted} is wanted` })
-      return z.NEVER
-    })
-    .meta({ title })
-
-const duration = textOf('duration', 'a duration such as 250ms, 5s, 10m, 12h or 30d', findDuration)
-/** 0s would be the end of every request. */
-const wait = textOf(
-  'duration',
-  'a duration longer than 0s, such as 250ms, 5s or 10m,',
-  (text) => findDuration(text) || undefined,
-)
 const secret = textOf('secret', 'a text', (text) => (text === '' ? undefined : new Secret(text)))
 
 const CAP_WANTED = 'a size such as 200GiB or 214748364800, or a part of the volume such as 80%,'
@@ -224,6 +207,7 @@ export const configSchema = z.strictObject({
     })
     .prefault({})
     .describe('What is kept, and where.'),
+  limits: limits.prefault({}).describe('What clients and fills may take.'),
   log: z
     .strictObject({
       level: z.enum(LOG_LEVELS).default('info').describe('The least that is written.'),

@@ -7,6 +7,7 @@
 
 /** What can go wrong, and its answer: one code (distribution-spec, "Error Codes") may have several statuses. */
 const ANSWER_OF = {
+  /** Also what isn't HTTP at all. */
   requestInvalid: [400, 'UNSUPPORTED'],
   nameInvalid: [400, 'NAME_INVALID'],
   digestInvalid: [400, 'DIGEST_INVALID'],
@@ -19,16 +20,25 @@ const ANSWER_OF = {
   blobUnknown: [404, 'BLOB_UNKNOWN'],
   notServed: [404, 'UNSUPPORTED'],
   methodUnsupported: [405, 'UNSUPPORTED'],
+  /** A request that does not come, or an answer that is not taken. */
+  clientSlow: [408, 'UNSUPPORTED'],
   rangeNotSatisfiable: [416, 'UNSUPPORTED'],
+  headTooLarge: [431, 'UNSUPPORTED'],
   accountSpent: [429, 'TOOMANYREQUESTS'],
   internal: [500, 'UNKNOWN'],
   upstreamFailed: [502, 'UNAVAILABLE'],
   upstreamResting: [503, 'UNAVAILABLE'],
+  tooManyConnections: [503, 'UNAVAILABLE'],
   overloaded: [503, 'UNAVAILABLE'],
   upstreamSlow: [504, 'UNAVAILABLE'],
 } as const satisfies Record<string, readonly [number, string]>
 
 export type Reason = keyof typeof ANSWER_OF
+
+/** What clients are refused for, by their own fault or by a limit: the bounded label of `millpond_refused_total`. */
+export const REFUSALS: readonly Reason[] = (Object.keys(ANSWER_OF) as Reason[]).filter(
+  (reason) => ANSWER_OF[reason][0] < 500 || reason === 'tooManyConnections' || reason === 'overloaded',
+)
 
 /** What an upstream, or what it sent, did wrong: the bounded label of `millpond_fill_failures_total`. */
 export type Fault =
@@ -73,6 +83,11 @@ export class OciError extends Error {
     this.fault = extra.fault
     this.retryAfterMs = extra.retryAfterMs
     this.upstreamStatus = extra.upstreamStatus
+  }
+
+  /** What a source did wrong when it was asked; none where it limits us and so was not. */
+  get metFault(): Fault | undefined {
+    return this.fault === 'limited' && this.upstreamStatus === undefined ? undefined : this.fault
   }
 
   get answer(): readonly [status: number, code: string] {

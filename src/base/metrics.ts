@@ -1,5 +1,5 @@
 import { Counter, Gauge, Registry } from '@prometheus-io/client'
-import type { Fault } from './errors.ts'
+import { type Fault, REFUSALS, type Reason } from './errors.ts'
 import { LoopLag } from './loop-lag.ts'
 
 const ROUTES = ['ping', 'manifest', 'blob', 'tags', 'referrers', 'write', 'other'] as const
@@ -57,6 +57,7 @@ export class Metrics {
   readonly #answers: ReadonlyMap<Route, ReadonlyMap<Outcome, Tally>>
   readonly #bytesOut: ReadonlyMap<Route, Tally>
   readonly #upstreams: ReadonlyMap<string, UpstreamTallies>
+  readonly #refused: ReadonlyMap<Reason, Tally>
   readonly #fillFailures: Counter<'fault'>
   readonly #evictedBlobs: Counter
   readonly #evictedBytes: Counter
@@ -68,6 +69,7 @@ export class Metrics {
     const bytesOut = this.#counter('client_bytes_total', 'Body bytes sent to clients', ['route'])
     const bytesIn = this.#counter('upstream_bytes_total', 'Body bytes received from upstreams', ['upstream'])
     const requests = this.#counter('upstream_requests_total', 'Requests to upstreams', ['upstream', 'status'])
+    const refused = this.#counter('refused_total', 'What clients were refused, and why', ['reason'])
     this.#fillFailures = this.#counter('fill_failures_total', 'What sources did wrong', ['fault'])
     this.#evictedBlobs = this.#counter('evicted_blobs_total', 'Blobs evicted to keep under the cap')
     this.#evictedBytes = this.#counter('evicted_bytes_total', 'Bytes freed by eviction')
@@ -80,12 +82,18 @@ export class Metrics {
         { bytes: new Tally(bytesIn.labels({ upstream })), requests: statusesOf(requests, upstream) },
       ]),
     )
+    this.#refused = new Map(REFUSALS.map((reason) => [reason, new Tally(refused.labels({ reason }))]))
     this.#watchProcess()
   }
 
   countAnswer(route: Route, outcome: Outcome, bytes: number): void {
     this.#answers.get(route)?.get(outcome)?.inc()
     if (bytes > 0) this.#bytesOut.get(route)?.inc(bytes)
+  }
+
+  /** What is no refusal, such as an upstream that fails, counts for nothing here. */
+  countRefused(reason: Reason): void {
+    this.#refused.get(reason)?.inc()
   }
 
   /** @param status of the answer, or undefined where none came */
@@ -148,6 +156,7 @@ export class Metrics {
   *#tallies(): Iterable<Tally> {
     for (const outcomes of this.#answers.values()) yield* outcomes.values()
     yield* this.#bytesOut.values()
+    yield* this.#refused.values()
     for (const { bytes, requests } of this.#upstreams.values()) yield* [bytes, ...requests.values()]
   }
 

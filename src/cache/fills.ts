@@ -11,16 +11,15 @@ import { Blame } from './blame.ts'
 import { Fill, type FillEnd, type FillParts } from './fill.ts'
 import { Windows } from './window.ts'
 
-/** More than this run at a time, and the rest wait (faults.md, "Limits"). */
-const FILLS_MAX = 64
-/** Fills that nobody reads; the one that was left first stops, its spool is kept. */
-const ABANDONED_MAX = 16
+/** How many may run; more wait. And how many of them without a reader: the first left stops, its spool is kept. */
+type FillLimits = { readonly fills: number; readonly abandonedFills: number }
 
 type Common = Pick<FillParts, 'keeper' | 'outside' | 'log'>
 
 /** The fills under way, by digest. */
 export class Fills implements AsyncDisposable {
   readonly #common: Common
+  readonly #limits: FillLimits
   readonly #onEnd: (end: FillEnd) => void
   readonly #windows = new Windows()
   readonly #underWay = new Map<Digest, Fill>()
@@ -32,8 +31,9 @@ export class Fills implements AsyncDisposable {
   #isClosing = false
 
   /** @param onEnd is told how each fill ended */
-  constructor(common: Common, onEnd: (end: FillEnd) => void) {
+  constructor(common: Common, limits: FillLimits, onEnd: (end: FillEnd) => void) {
     this.#common = common
+    this.#limits = limits
     this.#onEnd = onEnd
   }
 
@@ -90,7 +90,7 @@ export class Fills implements AsyncDisposable {
   }
 
   #startNext(): void {
-    while (this.#running.size < FILLS_MAX) {
+    while (this.#running.size < this.#limits.fills) {
       const next = this.#queue.shift()
       if (!next) return
       this.#running.add(next)
@@ -116,6 +116,6 @@ export class Fills implements AsyncDisposable {
     this.#unread.add(fill)
     for (const each of this.#unread) if (each.readers > 0 || each.isOver) this.#unread.delete(each)
     const [oldest] = this.#unread
-    if (this.#unread.size > ABANDONED_MAX) oldest?.stop()
+    if (this.#unread.size > this.#limits.abandonedFills) oldest?.stop()
   }
 }

@@ -1,12 +1,10 @@
 import { LRUCache } from 'lru-cache'
 import type { Log } from '../base/log.ts'
-import { MIB } from '../base/units.ts'
 import { algorithmOf, type Digest, digestOf } from '../oci/digest.ts'
 import { type Descriptor, MANIFEST_BYTES_MAX, type Manifest, readManifest } from '../oci/manifest.ts'
 import type { Disk } from '../store/disk.ts'
 import type { Index, ManifestFacts } from '../store/index.ts'
 
-const MEMORY_BYTES_MAX = 64 * MIB
 /** What an entry costs besides its bytes; it also bounds how many there are. */
 const ENTRY_BYTES = 512
 
@@ -30,18 +28,20 @@ type Parts = {
   readonly index: Pick<Index, 'findManifest' | 'putManifest'>
   readonly room: { reserve(bytes: number): Promise<boolean> }
   readonly log: Log
+  readonly memoryBytes: number
 }
 
 /** Manifests by digest: memory, then disk; what is known of them is in the index. Doesn't know who may see them. */
 export class ManifestStore {
   readonly #parts: Parts
-  readonly #memory = new LRUCache<Digest, HeldManifest>({
-    maxSize: MEMORY_BYTES_MAX,
-    sizeCalculation: ({ bytes }) => bytes.length + ENTRY_BYTES,
-  })
+  readonly #memory: LRUCache<Digest, HeldManifest>
 
   constructor(parts: Parts) {
     this.#parts = parts
+    this.#memory = new LRUCache({
+      maxSize: parts.memoryBytes,
+      sizeCalculation: ({ bytes }) => bytes.length + ENTRY_BYTES,
+    })
   }
 
   peek(digest: Digest): HeldManifest | undefined {

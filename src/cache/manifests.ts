@@ -59,6 +59,8 @@ export type ManifestsParts = {
   readonly evictor: { reserve(bytes: number): Promise<boolean>; touchManifest(digest: Digest): void }
   readonly outside: Outside
   readonly log: Log
+  /** For manifests in memory. */
+  readonly memoryBytes: number
 }
 
 type Readable = HeldManifest & { readonly facts: CacheFacts }
@@ -74,11 +76,11 @@ export class Manifests implements AsyncDisposable {
   readonly #closing = new AbortController()
 
   constructor(parts: ManifestsParts) {
-    const { upstreamOf, index, disk, links, prover, evictor, outside, log } = parts
+    const { upstreamOf, index, disk, links, prover, evictor, outside, log, memoryBytes } = parts
     const closing = this.#closing.signal
     this.#parts = parts
     this.#negatives = new Negatives(outside.clock)
-    this.#store = new ManifestStore({ disk, index, room: evictor, log })
+    this.#store = new ManifestStore({ disk, index, room: evictor, log, memoryBytes })
     this.#fetch = new ManifestFetch({ upstreamOf, store: this.#store, links, prover, log })
     const shared = { upstreamOf, negatives: this.#negatives, outside, log, closing }
     const absences = new Absences(index, outside.clock, log)

@@ -1,3 +1,4 @@
+import { STATUS_CODES } from 'node:http'
 import { serializeBareItem, Token } from 'structured-headers'
 import type { OciError } from '../base/errors.ts'
 import type { CacheFacts } from '../cache/facts.ts'
@@ -40,6 +41,14 @@ export function errorAnswerOf(error: OciError): { status: number; head: Head; bo
   const retryAfterS = retryAfterOf(status, error.retryAfterMs)
   if (retryAfterS !== undefined) head.push('Retry-After', String(retryAfterS))
   return { status, head, body }
+}
+
+/** The same as text, for what never became a request: written to the socket as it is, which then is closed. */
+export function bareAnswerOf(error: OciError): string {
+  const { status, head, body } = errorAnswerOf(error)
+  const fields = [...API_VERSION, 'Cache-Status', cacheStatusOf(factsOfError(error)), 'Connection', 'close', ...head]
+  const lines = fields.map((text, at) => (at % 2 === 0 ? `${text}: ` : `${text}\r\n`)).join('')
+  return `HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\n${lines}\r\n${body}`
 }
 
 function retryAfterOf(status: number, retryAfterMs: number | undefined): number | undefined {

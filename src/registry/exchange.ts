@@ -1,7 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
 import type { Clock } from '../base/clock.ts'
-import { type OciError, ociErrorOf } from '../base/errors.ts'
+import { type OciError, ociErrorOf, type Reason } from '../base/errors.ts'
 import type { Log } from '../base/log.ts'
 import type { Outcome, Route as RouteLabel } from '../base/metrics.ts'
 import type { CacheFacts } from '../cache/facts.ts'
@@ -34,6 +34,8 @@ export type Surroundings = {
   readonly onDone: (done: Done) => void
   /** What WWW-Authenticate says beside a 401. */
   readonly challengeOf: (request: IncomingMessage) => string | undefined
+  /** Called with the reason of each error that is answered. */
+  readonly onRefused: (reason: Reason) => void
   /** True from the drain's begin: each answer then is its connection's last. */
   isDraining: boolean
 }
@@ -169,6 +171,7 @@ export class Exchange {
     }
     const error = ociErrorOf(thrown)
     if (!this.hasLeft) this.#tell(error)
+    this.#around.onRefused(error.reason)
     const { status, head, body } = errorAnswerOf(error)
     this.send(status, [...head, ...this.#challengeFor(error), ...extra], body, factsOfError(error))
   }

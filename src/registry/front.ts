@@ -5,14 +5,17 @@ import https from 'node:https'
 import type { AddressInfo, Socket } from 'node:net'
 import fastifyOf, { type FastifyInstance } from 'fastify'
 import type { Clock } from '../base/clock.ts'
-import { OciError } from '../base/errors.ts'
+import { OciError, type Reason } from '../base/errors.ts'
 import type { Log } from '../base/log.ts'
 import { KIB } from '../base/units.ts'
 import { type Access, OPEN, type Refusal } from './access.ts'
+import { bareAnswerOf } from './answer.ts'
 import { type Done, Exchange, type Surroundings } from './exchange.ts'
+import { Pipelined } from './pipelined.ts'
 import type { Registries } from './registries.ts'
 import { Requests } from './requests.ts'
 import { answer, type Passing, type RouteParts } from './routes.ts'
+import { SlowClients } from './slow-clients.ts'
 import { Sockets } from './sockets.ts'
 import { type WriteParts, Writes } from './writes.ts'
 
@@ -23,6 +26,8 @@ export type FrontParts = Omit<RouteParts, 'requests'> &
     readonly log: Log
     /** Called once for each request, when it has ended. */
     readonly onDone: (done: Done) => void
+    /** What a client was refused for, once for each refusal. */
+    readonly onRefused: (reason: Reason) => void
     /** Who may ask anything at all; left out: everyone. */
     readonly access?: Access
     readonly tls?: FrontTls | undefined
@@ -36,8 +41,11 @@ export type FrontTls = {
   readonly clientCa?: string | Buffer
 }
 
-/** What a connection may take (faults 24, 25, 66). */
+/** What clients may take (faults 21, 24, 25, 66). */
 const LIMITS = {
+  connections: 4_096,
+  perAddress: Number.POSITIVE_INFINITY,
+  minimumBytesPerS: KIB,
   headBytes: 64 * KIB, // a lazy puller's Range of 1,024 parts is 22 KiB
   headMs: 10_000,
   checkEveryMs: 5_000,
@@ -67,17 +75,19 @@ export class Front implements AsyncDisposable {
   readonly #around: Surroundings
   readonly #writes: Writes
   readonly #sockets: Sockets
+  readonly #slow: SlowClients
+  readonly #pipelined = new Pipelined()
   #handle: RequestListener = () => undefined
 
   constructor(parts: FrontParts) {
-    const { clock, log, onDone } = parts
+    const { clock, log, onDone, onRefused } = parts
     this.#parts = parts
     this.#routes = { ...parts, requests: new Requests(parts.registries) }
     this.#limits = { ...LIMITS, ...parts.limits }
     this.#access = parts.access ?? OPEN
     const challenger = parts.realm ?? this.#access
     const challengeOf = (request: IncomingMessage) => challenger.challengeOf(request)
-    this.#around = { clock, log, onDone, challengeOf, isDraining: false }
+    this.#around = { clock, log, onDone, onRefused, challengeOf, isDraining: false }
     this.#writes = new Writes(parts, log)
     this.server = serverOf(parts, this.#limits)
     this.fastify = fastifyOf({
@@ -88,9 +98,14 @@ export class Front implements AsyncDisposable {
         return this.server
       },
     })
-    this.#sockets = new Sockets(this.server, clock)
-    this.server.on('request', (request, response) => this.#take(request, response))
-    this.server.on('checkContinue', (request, response) => this.#take(request, response))
+    const { connections, perAddress, minimumBytesPerS } = this.#limits
+    const onDropped = () => onRefused('tooManyConnections')
+    this.#sockets = new Sockets(this.server, { clock, connections, perAddress, onDropped })
+    const onSlow = () => onRefused('clientSlow')
+    this.#slow = new SlowClients({ clock, bytesPerS: minimumBytesPerS, owed: this.#sockets.owed, onSlow })
+    for (const event of ['request', 'checkContinue', 'checkExpectation']) {
+      this.server.on(event, (request: IncomingMessage, response: ServerResponse) => this.#arrive(request, response))
+    }
   }
 
   /** Listens; port 0 takes any that is free. */
@@ -102,6 +117,7 @@ export class Front implements AsyncDisposable {
     this.server.off('error', reject)
     this.server.on('error', (error) => this.#parts.log.error({ error }, 'the listener failed'))
     const address = this.server.address()
+    this.#slow.start()
     if (address === null || typeof address === 'string') throw new Error('the listener has no address')
     return address
   }
@@ -110,6 +126,7 @@ export class Front implements AsyncDisposable {
   async drain(): Promise<void> {
     this.#around.isDraining = true
     await this.#sockets.drain(this.#limits.drainMs)
+    this.#slow.stop()
     await this.fastify.close()
   }
 
@@ -123,15 +140,28 @@ export class Front implements AsyncDisposable {
     await this.fastify.ready()
   }
 
+  /** One answer at a time, in the order in which they were asked for. */
+  #arrive(request: IncomingMessage, response: ServerResponse): void {
+    if (!Pipelined.isEarly(response)) this.#take(request, response)
+    else if (!this.#pipelined.wait(request, response, () => this.#take(request, response))) {
+      this.#parts.onRefused('overloaded')
+      request.socket.destroy()
+    }
+  }
+
   #take(request: IncomingMessage, response: ServerResponse): void {
+    const { socket } = request
     const exchange = new Exchange(request, response, this.#around)
-    if (hasLargeBody(request) || isLastOfSocket(response)) exchange.isLast = true
-    const refusal = this.#access.refusalOf(request)
+    const misfit = this.#misfitOf(request)
+    if (misfit || hasLargeBody(request) || isLastOfSocket(request, response)) exchange.isLast = true
+    const refusal = misfit ?? this.#access.refusalOf(request)
     if (!(refusal instanceof Promise)) {
       this.#admit(exchange, refusal)
+      // most answers from memory have left by now
+      if (socket.writableLength > 0) this.#sockets.hold(socket, response)
       return
     }
-    this.#sockets.hold(request.socket, response)
+    this.#sockets.hold(socket, response)
     void refusal.then((found) => this.#admit(exchange, found))
   }
 
@@ -142,28 +172,34 @@ export class Front implements AsyncDisposable {
   }
 
   #answer(exchange: Exchange): void {
-    const { request, response } = exchange
-    if (hasTwoHosts(request.rawHeaders)) {
-      exchange.fail(new OciError('requestInvalid', 'a request has one Host'))
-      return
-    }
     const answering = answer(exchange, this.#routes)
     if (answering === undefined) return
+    const { request, response } = exchange
     this.#sockets.hold(request.socket, response)
     if (!(answering instanceof Promise)) this.#pass(exchange, answering)
+  }
+
+  /** What node lets through though it is no request of HTTP/1.1 or 1.0 (fault 67), or comes by one connection too many. */
+  #misfitOf({ socket, httpVersionMajor, rawHeaders }: IncomingMessage): OciError | undefined {
+    if (this.#sockets.isSurplus(socket)) {
+      return new OciError('tooManyConnections', 'too many clients are connected', { retryAfterMs: 5000 })
+    }
+    if (httpVersionMajor !== 1) return new OciError('requestInvalid', 'only HTTP/1.1 and HTTP/1.0 are spoken here')
+    return hasTwoHosts(rawHeaders) ? new OciError('requestInvalid', 'a request has one Host') : undefined
   }
 
   /**
    * What is too slow or too large to become a request, or isn't HTTP. Nothing can be told where TLS never came about,
    * nor in the midst of another answer's body.
    */
-  #answerBroken(error: Error & { readonly code?: string }, socket: Socket): void {
-    const line = statusLineOf(error.code ?? '')
-    if (line === undefined || !socket.writable || this.#sockets.owes(socket)) {
+  #answerBroken(thrown: Error & { readonly code?: string }, socket: Socket): void {
+    const error = brokenOf(thrown.code ?? '')
+    if (error) this.#parts.onRefused(error.reason)
+    if (!error || !socket.writable || this.#sockets.owes(socket)) {
       socket.destroy()
       return
     }
-    socket.write(`HTTP/1.1 ${line}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`)
+    socket.write(bareAnswerOf(error))
     socket.destroySoon()
   }
 
@@ -184,7 +220,7 @@ export async function createFront(parts: FrontParts): Promise<Front> {
 function serverOf({ tls, targets }: FrontParts, limits: Limits): http.Server {
   const isPushed = targets.length > 0
   const options = {
-    maxHeaderSize: limits.headBytes,
+    maxHeaderSize: limits.headBytes + 1, // node refuses what reaches it
     headersTimeout: limits.headMs,
     requestTimeout: isPushed ? limits.pushMs : limits.requestMs,
     connectionsCheckingInterval: limits.checkEveryMs,
@@ -218,9 +254,13 @@ function hasTwoHosts(rawHeaders: readonly string[]): boolean {
   return hosts > 1
 }
 
-/** node says `Connection: close` by itself then, but would go on reading and answer 503 (fault 25). */
-const isLastOfSocket = (response: ServerResponse): boolean =>
-  'maxRequestsOnConnectionReached' in response && response.maxRequestsOnConnectionReached === true
+/**
+ * node says `Connection: close` by itself then, but would go on reading and answer 503 (fault 25); it counts those of
+ * HTTP/1.1 alone.
+ */
+const isLastOfSocket = ({ httpVersionMinor }: IncomingMessage, response: ServerResponse): boolean =>
+  httpVersionMinor === 0 ||
+  ('maxRequestsOnConnectionReached' in response && response.maxRequestsOnConnectionReached === true)
 
 function hasLargeBody({ headers }: IncomingMessage): boolean {
   if (headers['transfer-encoding'] !== undefined) return true
@@ -228,10 +268,10 @@ function hasLargeBody({ headers }: IncomingMessage): boolean {
   return length !== undefined && Number(length) > DROPPED_BYTES_MAX
 }
 
-const STATUS_LINE_OF: Record<string, string> = {
-  HPE_HEADER_OVERFLOW: '431 Request Header Fields Too Large',
-  ERR_HTTP_REQUEST_TIMEOUT: '408 Request Timeout',
+/** Undefined where nobody is there to be told: the client left, or its TLS never came about. */
+function brokenOf(code: string): OciError | undefined {
+  if (code === 'HPE_HEADER_OVERFLOW') return new OciError('headTooLarge', 'the head of the request is too large')
+  if (code === 'ERR_HTTP_REQUEST_TIMEOUT') return new OciError('clientSlow', 'the request did not come in time')
+  if (code === 'HPE_INVALID_EOF_STATE' || !code.startsWith('HPE_')) return undefined
+  return new OciError('requestInvalid', 'this is not HTTP')
 }
-
-const statusLineOf = (code: string): string | undefined =>
-  STATUS_LINE_OF[code] ?? (code.startsWith('HPE_') ? '400 Bad Request' : undefined)

@@ -83,7 +83,7 @@ export class Endpoints {
         const fault = error instanceof OciError ? error.fault : undefined
         this.#parts.log.debug({ upstream: this.host, endpoint: endpoint.name, fault, err: error }, 'an endpoint failed')
         if (signal.aborted) break
-        if (fault !== undefined) this.#parts.onFault?.(fault)
+        if (error instanceof OciError && error.metFault !== undefined) this.#parts.onFault?.(error.metFault)
       }
     }
     throw first

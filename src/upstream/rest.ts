@@ -34,7 +34,7 @@ export class Rest {
   obey(headers: Headers): OciError {
     const ms = retryAfterMsOf(oneOf(headers, 'retry-after'), this.#clock.wallMs())
     this.#untilMs = Math.max(this.#untilMs, this.#clock.monotonicMs() + ms)
-    return this.#spent()
+    return this.#spent(429)
   }
 
   /** @throws {OciError} accountSpent, while it lasts */
@@ -42,12 +42,12 @@ export class Rest {
     if (this.leftMs > 0) throw this.#spent()
   }
 
-  #spent(): OciError {
+  #spent(upstreamStatus?: number): OciError {
     const retryAfterMs = this.leftMs
     return new OciError('accountSpent', 'the upstream limits our requests', {
       fault: 'limited',
       retryAfterMs,
-      upstreamStatus: 429,
+      ...(upstreamStatus !== undefined && { upstreamStatus }),
     })
   }
 }

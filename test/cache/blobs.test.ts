@@ -7,7 +7,7 @@ import { DiskError } from '../../src/store/disk-error.ts'
 import { walk } from '../../src/store/reader.ts'
 import { seededBytes } from '../support/images.ts'
 import { startUpstream } from '../support/upstream.ts'
-import { buffers } from './fill-support.ts'
+import { buffers, FILL_LIMITS } from './fill-support.ts'
 import { NEVER, startHouse } from './house.ts'
 
 test('a held blob whose file cannot be opened is fetched again: the pull does not fail', async () => {
@@ -24,7 +24,7 @@ test('a held blob whose file cannot be opened is fetched again: the pull does no
     commit: disk.commit.bind(disk),
     setAside: disk.setAside.bind(disk),
   }
-  await using fills = new Fills({ keeper, outside: systemOutside, log: silentLog }, () => undefined)
+  await using fills = new Fills({ keeper, outside: systemOutside, log: silentLog }, FILL_LIMITS, () => undefined)
   const failing = {
     find: disk.find.bind(disk),
     readWhole: disk.readWhole.bind(disk),

@@ -16,6 +16,8 @@ import { Disk } from '../../src/store/disk.ts'
 import { Buffers, walk } from '../../src/store/reader.ts'
 import type { Asked, BlobTold } from '../../src/upstream/told.ts'
 
+export const FILL_LIMITS = { fills: 64, abandonedFills: 16 }
+
 /** What a source does in one turn; left out, it sends what is asked for. */
 export type Act = {
   readonly cutAfter?: number
@@ -94,7 +96,7 @@ export async function startFills(capBytes = 1024 * MIB, outside: Outside = syste
     setAside: (spool, why) => disk.setAside(spool, why),
   }
   const ends: FillEnd[] = []
-  const make = () => new Fills({ keeper, outside, log: silentLog }, (end) => ends.push(end))
+  const make = () => new Fills({ keeper, outside, log: silentLog }, FILL_LIMITS, (end) => ends.push(end))
   let fills = make()
   return {
     folder,

@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type Cap, configSchema } from '../../src/base/config.ts'
 import { silentLog } from '../../src/base/log.ts'
+import { MIB } from '../../src/base/units.ts'
 import { Evictor } from '../../src/cache/evictor.ts'
 import { Links } from '../../src/cache/links.ts'
 import { Listings } from '../../src/cache/listings.ts'
@@ -84,7 +85,17 @@ async function openRooms(folder: string, fake: FakeUpstream, options: HouseOptio
   const evictor = new Evictor({ disk, index, pins, outside, log, onEvicted: (bytes) => void evicted.push(bytes) })
   const links = new Links(index, log)
   const prover = new Prover({ upstreamOf, links, disk, log })
-  const manifests = new Manifests({ upstreamOf, index, disk, links, prover, evictor, outside, log })
+  const manifests = new Manifests({
+    upstreamOf,
+    index,
+    disk,
+    links,
+    prover,
+    evictor,
+    outside,
+    log,
+    memoryBytes: 64 * MIB,
+  })
   const listings = new Listings({ upstreamOf, index, outside, log })
   const repository = (path: string): Repository => ({ host, path: parseRepositoryPath(path) })
   /** As if it had been pulled through us: anonymously, or else by an account. */

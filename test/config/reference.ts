@@ -24,6 +24,7 @@ allowed, two keys that contradict each other. A variable that begins with \`MILL
 |---|---|
 | duration | \`250ms\`, \`5s\`, \`10m\`, \`1h30m\`, \`30d\`; \`0s\` is a value, but for timeouts |
 | size | \`200GiB\`, \`1.5TB\`, \`512MiB\`, or bytes: \`214748364800\`. KiB, MiB, GiB, TiB are powers of 1024; kB, MB, GB, TB of 1000 |
+| count | a whole number: \`4096\` |
 | percentage | \`80%\`, of the volume that the folder is on |
 | address and port | \`0.0.0.0:5000\`, \`[::]:5000\`, \`localhost:5000\`; \`:5000\` is every IPv4 address; port 0 takes a free one |
 | host | as clients name a registry: lower case, with a port if it has one: \`ghcr.io\`, \`registry.local:5000\` |

@@ -1,6 +1,6 @@
 import { connect } from 'node:net'
 import { systemOutside } from '../../src/base/clock.ts'
-import { OciError } from '../../src/base/errors.ts'
+import { OciError, type Reason } from '../../src/base/errors.ts'
 import type { Log } from '../../src/base/log.ts'
 import { HIT } from '../../src/cache/facts.ts'
 import type { ManifestFound } from '../../src/cache/manifests.ts'
@@ -68,6 +68,7 @@ const noListings: Listings = {
 export async function startFront(parts: Partial<FrontParts> & { shelf?: Shelf } = {}) {
   const { shelf = new Shelf(), ...given } = parts
   const done: Done[] = []
+  const refused: Reason[] = []
   const told: unknown[] = []
   const tell = (facts: unknown) => void told.push(facts)
   const log = { debug: tell, info: tell, warn: tell, error: tell } as unknown as Log
@@ -83,11 +84,12 @@ export async function startFront(parts: Partial<FrontParts> & { shelf?: Shelf } 
     clock: systemOutside.clock,
     log,
     onDone: (each) => done.push(each),
+    onRefused: (reason) => refused.push(reason),
     ...given,
   })
   const { port } = await front.listen({ host: '127.0.0.1', port: 0 })
   const url = `http${given.tls ? 's' : ''}://127.0.0.1:${port}`
-  return { front, shelf, done, told, port, url, [Symbol.asyncDispose]: () => front.drain() }
+  return { front, shelf, done, refused, told, port, url, [Symbol.asyncDispose]: () => front.drain() }
 }
 
 /** Writes `text` as it is and gives all that comes back until the connection ends. */
