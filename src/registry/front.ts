@@ -152,9 +152,13 @@ export class Front implements AsyncDisposable {
   #take(request: IncomingMessage, response: ServerResponse): void {
     const { socket } = request
     const exchange = new Exchange(request, response, this.#around)
-    const misfit = this.#misfitOf(request)
-    if (misfit || hasLargeBody(request) || isLastOfSocket(request, response)) exchange.isLast = true
-    const refusal = misfit ?? this.#access.refusalOf(request)
+    if (hasLargeBody(request) || isLastOfSocket(request, response)) exchange.isLast = true
+    if (this.#sockets.isSurplus(socket)) {
+      exchange.isLast = true
+      exchange.fail(new OciError('tooManyConnections', 'too many clients are connected', { retryAfterMs: 5000 }))
+      return
+    }
+    const refusal = this.#access.refusalOf(request)
     if (!(refusal instanceof Promise)) {
       this.#admit(exchange, refusal)
       // most answers from memory have left by now
@@ -172,20 +176,17 @@ export class Front implements AsyncDisposable {
   }
 
   #answer(exchange: Exchange): void {
+    const { request, response } = exchange
+    const misfit = misfitOf(request)
+    if (misfit) {
+      exchange.isLast = true
+      exchange.fail(misfit)
+      return
+    }
     const answering = answer(exchange, this.#routes)
     if (answering === undefined) return
-    const { request, response } = exchange
     this.#sockets.hold(request.socket, response)
     if (!(answering instanceof Promise)) this.#pass(exchange, answering)
-  }
-
-  /** What node lets through though it is no request of HTTP/1.1 or 1.0 (fault 67), or comes by one connection too many. */
-  #misfitOf({ socket, httpVersionMajor, rawHeaders }: IncomingMessage): OciError | undefined {
-    if (this.#sockets.isSurplus(socket)) {
-      return new OciError('tooManyConnections', 'too many clients are connected', { retryAfterMs: 5000 })
-    }
-    if (httpVersionMajor !== 1) return new OciError('requestInvalid', 'only HTTP/1.1 and HTTP/1.0 are spoken here')
-    return hasTwoHosts(rawHeaders) ? new OciError('requestInvalid', 'a request has one Host') : undefined
   }
 
   /**
@@ -242,6 +243,12 @@ function tlsOf({ cert, key, clientCa }: FrontTls, { headMs }: Limits): https.Ser
     rejectUnauthorized: false,
     secureOptions: constants.SSL_OP_NO_TICKET,
   }
+}
+
+/** What node lets through though it is no request of HTTP/1.1 or 1.0 (fault 67). */
+function misfitOf({ httpVersionMajor, rawHeaders }: IncomingMessage): OciError | undefined {
+  if (httpVersionMajor !== 1) return new OciError('requestInvalid', 'only HTTP/1.1 and HTTP/1.0 are spoken here')
+  return hasTwoHosts(rawHeaders) ? new OciError('requestInvalid', 'a request has one Host') : undefined
 }
 
 /** node takes the first of two and lets the request through (fault 67). */
