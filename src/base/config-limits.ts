@@ -7,7 +7,7 @@ export const limits = z.strictObject({
   connections: count
     .prefault(4096)
     .describe(
-      'Clients connected at once; more are answered 503. Fewer where the process may open few files: half of what it may, less 256.',
+      'Clients connected at once; more are answered 503. Half of the files that may be open, less 256, where that is fewer.',
     ),
   connectionsPerAddress: countOrOff
     .prefault('off')
@@ -23,7 +23,7 @@ export const limits = z.strictObject({
   minimumRate: sizeFrom(0, '0')
     .prefault('1KiB')
     .describe(
-      'A second, over a minute: a client that takes less of an answer is cut, as far as the kernel tells. 0 cuts nobody.',
+      'A second, over a minute: who takes less of an answer is cut, as far as the kernel tells. 0 cuts nobody.',
     ),
   fills: count.prefault(64).describe('Blobs fetched at once; more wait for their turn.'),
   abandonedFills: count
