@@ -7,7 +7,7 @@ export const limits = z.strictObject({
   connections: count
     .prefault(4096)
     .describe(
-      'Clients connected at once; more are answered 503. Half of the files that may be open, less 256, where that is fewer.',
+      'Clients at once; more are answered 503. Half of the files that may be open, less 256, where that is fewer.',
     ),
   connectionsPerAddress: countOrOff
     .prefault('off')
