@@ -48,7 +48,8 @@ async function prettyTo(to: DestinationStream, colorize: boolean): Promise<Desti
 }
 
 const USER_INFO = /(https?:\/\/)[^\s/@"\\]{1,1024}@/gi
-const QUERY = /(https?:\/\/[^\s?#"\\]{1,2048})\?[^\s"\\]*/gi
+// Within a line what stands in a text is escaped: a query may go on behind a backslash.
+const QUERY = /(https?:\/\/[^\s?#"\\]{1,2048})\?(?:[^\s"\\]|\\.)*/gi
 const CREDENTIALS = /\b(Bearer|Basic) +[A-Za-z0-9._~+/=-]{6,}/gi
 
 /** A line without what may be a secret: user and query of a URL (a signed one), credentials of a header. */

@@ -80,15 +80,23 @@ function queryOf({ target }: Passing, url: string): URLSearchParams {
 
 /**
  * Upstream's Location as a path that leads back here, by the client's own name for the repository. One that leads
- * elsewhere (an upload service of another origin) is told as it is: the client may go there, we don't.
+ * elsewhere (an upload service of another origin) is told as it is: the client may go there with what it has for that
+ * host, as it would without us; we don't. The endpoint's own host under another scheme is the endpoint, behind what ends
+ * TLS for it.
+ *
+ * @returns undefined where no client should go: to no web address, or from https down to http
  */
-export function clientLocationOf(location: string, passing: Passing, endpoint: URL): string {
+export function clientLocationOf(location: string, passing: Passing, endpoint: URL): string | undefined {
   const { clientPath, repository } = passing.target
   const base = endpoint.href.replace(/\/$/, '')
-  const whole = URL.parse(location, `${base}/v2/${repository.path}/`)
-  if (!whole) return location
-  const own = URL.parse(`${base}/v2/${repository.path}/`)
-  if (!own || whole.origin !== own.origin || !whole.pathname.startsWith(own.pathname)) return whole.href
-  if (passing.ns !== undefined) whole.searchParams.set('ns', passing.ns)
-  return `${clientPath}/${whole.pathname.slice(own.pathname.length)}${whole.search}`
+  const own = new URL(`${base}/v2/${repository.path}/`)
+  const whole = URL.parse(location, own.href)
+  if (!whole || !isWeb(whole)) return undefined
+  if (whole.host === own.host && whole.pathname.startsWith(own.pathname)) {
+    if (passing.ns !== undefined) whole.searchParams.set('ns', passing.ns)
+    return `${clientPath}/${whole.pathname.slice(own.pathname.length)}${whole.search}`
+  }
+  return endpoint.protocol === 'https:' && whole.protocol === 'http:' ? undefined : whole.href
 }
+
+const isWeb = ({ protocol }: URL): boolean => protocol === 'https:' || protocol === 'http:'

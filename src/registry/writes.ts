@@ -99,9 +99,9 @@ export class Writes {
     if (!underway) return headers
     const { ns } = underway.passing
     if (ns !== undefined) headers['oci-namespace'] = ns
-    if (told.location !== undefined) {
-      headers.location = clientLocationOf(told.location, underway.passing, target.endpoint)
-    }
+    const location = told.location && clientLocationOf(told.location, underway.passing, target.endpoint)
+    if (location) headers.location = location
+    else delete headers.location
     return headers
   }
 

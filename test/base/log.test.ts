@@ -53,6 +53,7 @@ const SECRET_FACTS = {
   deep: { request: { cookie: 'canary', token: 'canary' } },
   secret: new Secret('canary'),
   url: 'https://cdn.example/blob?X-Amz-Signature=canary&x=y',
+  odd: 'at "https://cdn.example/blob?x=\\y&X-Amz-Signature=canary" it failed',
   account: 'https://bot:canary@registry.example/v2/',
   header: 'Bearer canary-canary-canary',
   error: new Error('GET https://cdn.example/blob?sig=canary failed: Basic Y2FuYXJ5OmNhbmFyeQcanary=='),

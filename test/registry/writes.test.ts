@@ -3,6 +3,8 @@ import { createServer, type IncomingHttpHeaders, type IncomingMessage, request, 
 import type { AddressInfo } from 'node:net'
 import { Agent } from 'undici'
 import { expect, test } from 'vitest'
+import { clientLocationOf } from '../../src/registry/passing.ts'
+import { parseRequest } from '../../src/registry/request.ts'
 import type { Passing } from '../../src/registry/routes.ts'
 import { hostOf, RULES, registriesOf, startFront, until } from './support.ts'
 
@@ -138,6 +140,35 @@ for (const [path, location, want, why] of [
     const plain = await fetch(`${house.url}${path}/blobs/uploads/`, { method: 'POST' })
 
     expect(plain.headers.get('location')).toBe(want.replace('{origin}', house.origin))
+  })
+}
+
+for (const [endpoint, location, want, why] of [
+  [
+    'https://up.example',
+    'http://up.example/v2/library/a/blobs/uploads/1',
+    '/v2/a/blobs/uploads/1',
+    'what ends TLS for it',
+  ],
+  ['https://up.example', 'https://up.example:444/v2/library/a/x', 'https://up.example:444/v2/library/a/x', 'elsewhere'],
+  [
+    'https://up.example',
+    'https://up.example.evil/v2/library/a/x',
+    'https://up.example.evil/v2/library/a/x',
+    'elsewhere',
+  ],
+  ['https://up.example', '//evil.example/v2/library/a/x', 'https://evil.example/v2/library/a/x', 'elsewhere'],
+  ['https://up.example', 'http://other.example/up/1', undefined, 'in the clear, after TLS'],
+  ['http://up.example', 'http://other.example/up/1', 'http://other.example/up/1', 'as upstream itself is'],
+  ['https://up.example', 'javascript:alert(1)', undefined, 'no web address'],
+  ['https://up.example', 'file:///etc/passwd', undefined, 'no web address'],
+  ['https://up.example', 'https://', undefined, 'no address'],
+] as const) {
+  test(`fault 79: of ${endpoint} the Location ${location} is told as ${want}: ${why}`, () => {
+    const passing = parseRequest('/v2/a/blobs/uploads/', 'localhost', registriesOf(['docker.io', RULES]))
+    if (passing.route !== 'upload') throw new Error(passing.route)
+
+    expect(clientLocationOf(location, passing, new URL(endpoint))).toBe(want)
   })
 }
 
