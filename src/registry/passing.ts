@@ -81,8 +81,8 @@ function queryOf({ target }: Passing, url: string): URLSearchParams {
 /**
  * Upstream's Location as a path that leads back here, by the client's own name for the repository. One that leads
  * elsewhere (an upload service of another origin) is told as it is: the client may go there with what it has for that
- * host, as it would without us; we don't. The endpoint's own host under another scheme is the endpoint, behind what ends
- * TLS for it.
+ * host, as it would without us; we don't. The endpoint's own host under another scheme is the endpoint, behind what
+ * ends TLS for it.
  *
  * @returns undefined where no client should go: to no web address, or from https down to http
  */
