@@ -21,8 +21,9 @@ import { Listings } from './cache/listings.ts'
 import { Manifests } from './cache/manifests.ts'
 import { Pins } from './cache/pins.ts'
 import { Prover } from './cache/prover.ts'
+import { Verdicts } from './cache/verdicts.ts'
 import { digestOf } from './oci/digest.ts'
-import { findRegistryHost, type RegistryHost } from './oci/names.ts'
+import { findRegistryHost, type RegistryHost, type Repository } from './oci/names.ts'
 import { openAccess } from './registry/access-open.ts'
 import { BlobAnswers } from './registry/blobs.ts'
 import { createFront, type Front, type FrontTls } from './registry/front.ts'
@@ -158,9 +159,17 @@ async function built(config: Config, upstreams: ByHost, given: Given, stack: Asy
   const { log, outside } = given
   const metrics = stack.use(new Metrics(upstreams.keys()))
   const { disk, index } = await openStore(config, given, stack)
-  const asked = stack.use(openUpstreams(upstreams, given, metrics))
+  const asked = stack.use(openUpstreams(upstreams, given, metrics, (refused) => verdicts.refused(refused)))
   const upstreamOf = asked.askedFor.bind(asked)
   const links = new Links(index, log)
+  const verdicts: Verdicts = stack.use(
+    new Verdicts({
+      isPrivate: () => false,
+      confirmingFor: asked.confirmingFor.bind(asked),
+      onVerdict: (verdict) => metrics.countVerdict(verdict),
+      ...{ outside, log },
+    }),
+  )
   const pins = new Pins([...upstreams].map(([host, { pin }]) => [host, pin]))
   const countFault = (fault: Fault) => metrics.countFillFailure(fault)
   const onEvicted = (bytes: number) => metrics.countEvicted(bytes)
@@ -176,10 +185,11 @@ async function built(config: Config, upstreams: ByHost, given: Given, stack: Asy
     new Fills({ keeper, outside, log }, config.limits, (end) => faultsOf(end).forEach(countFault)),
   )
   const memoryBytes = config.limits.manifestMemory
+  const common = { upstreamOf, index, verdicts, outside, log }
   const caches: Caches = {
-    manifests: stack.use(new Manifests({ upstreamOf, index, disk, links, prover, evictor, outside, log, memoryBytes })),
-    listings: stack.use(new Listings({ upstreamOf, index, outside, log })),
-    blobs: stack.use(new Blobs({ upstreamOf, index, disk, links, fills, outside, log })),
+    manifests: stack.use(new Manifests({ ...common, disk, links, prover, evictor, memoryBytes })),
+    listings: stack.use(new Listings(common)),
+    blobs: stack.use(new Blobs({ ...common, disk, links, fills })),
   }
   evictor.start()
   watch(metrics, disk, fills)
@@ -213,7 +223,12 @@ function hostsOf(upstreams: ReadonlyMap<string, UpstreamConfig>): ByHost {
   )
 }
 
-function openUpstreams(upstreams: ByHost, { log, outside, proxies = proxiesIn() }: Given, metrics: Metrics): Upstreams {
+function openUpstreams(
+  upstreams: ByHost,
+  { log, outside, proxies = proxiesIn() }: Given,
+  metrics: Metrics,
+  onCallerDenied: (refused: Repository) => void,
+): Upstreams {
   try {
     return new Upstreams(upstreams, outside, {
       log,
@@ -222,6 +237,7 @@ function openUpstreams(upstreams: ByHost, { log, outside, proxies = proxiesIn() 
         onAnswer: (status) => metrics.countUpstreamRequest(host, status === 'error' ? undefined : status),
         onBytes: (bytes) => metrics.countUpstreamBytes(host, bytes),
         onFault: (fault) => metrics.countFillFailure(fault),
+        onCallerDenied: (path, as) => onCallerDenied({ host, path, as }),
       }),
     })
   } catch (error) {

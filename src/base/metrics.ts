@@ -59,6 +59,7 @@ export class Metrics {
   readonly #upstreams: ReadonlyMap<string, UpstreamTallies>
   readonly #refused: ReadonlyMap<Reason, Tally>
   readonly #fillFailures: Counter<'fault'>
+  readonly #verdicts: Counter<'verdict'>
   readonly #evictedBlobs: Counter
   readonly #evictedBytes: Counter
   readonly #accessLinesLost: Counter
@@ -71,6 +72,7 @@ export class Metrics {
     const requests = this.#counter('upstream_requests_total', 'Requests to upstreams', ['upstream', 'status'])
     const refused = this.#counter('refused_total', 'What clients were refused, and why', ['reason'])
     this.#fillFailures = this.#counter('fill_failures_total', 'What sources did wrong', ['fault'])
+    this.#verdicts = this.#counter('verdicts_total', 'Callers of private repositories judged', ['verdict'])
     this.#evictedBlobs = this.#counter('evicted_blobs_total', 'Blobs evicted to keep under the cap')
     this.#evictedBytes = this.#counter('evicted_bytes_total', 'Bytes freed by eviction')
     this.#accessLinesLost = this.#counter('access_lines_lost_total', 'Access lines dropped because nobody read them')
@@ -108,6 +110,11 @@ export class Metrics {
 
   countFillFailure(fault: Fault): void {
     this.#fillFailures.inc({ fault })
+  }
+
+  /** Whether upstream lets a caller read a private repository; `unconfirmed` where it could not be asked. */
+  countVerdict(verdict: 'yes' | 'no' | 'unconfirmed'): void {
+    this.#verdicts.inc({ verdict })
   }
 
   countEvicted(bytes: number): void {

@@ -18,6 +18,7 @@ import type { Links } from './links.ts'
 import { ABSENT_MS, DENIED_MS, keyOf, Negatives } from './negatives.ts'
 import { sourcesOf } from './source.ts'
 import type { Want } from './streams.ts'
+import type { Verdicts } from './verdicts.ts'
 import { copyOf, within } from './waiting.ts'
 
 /** Ours begin within 20 s at the most (contracts.md §5). */
@@ -37,6 +38,7 @@ export type BlobsParts = {
   readonly index: Pick<Index, 'findDescriptor'>
   readonly disk: Pick<Disk, 'find' | 'openBlob' | 'readWhole' | 'touch'>
   readonly links: Links
+  readonly verdicts: Pick<Verdicts, 'opens' | 'under'>
   readonly fills: Fills
   readonly outside: Outside
   readonly log: Log
@@ -71,6 +73,7 @@ export class Blobs implements AsyncDisposable {
 
   /** What memory answers at once: a small blob that this repository may show. */
   find(repository: Repository, digest: Digest): Buffer | undefined {
+    if (!this.#parts.verdicts.opens(repository)) return undefined
     const bytes = this.#small.get(digest)
     if (!bytes || !this.#parts.links.knows(repository, digest)) return undefined
     this.#parts.disk.touch(digest)
@@ -83,7 +86,9 @@ export class Blobs implements AsyncDisposable {
    * @throws {OciError} whatever the client is to be told
    */
   async open(repository: Repository, digest: Digest, from: Beginning, signal: AbortSignal): Promise<BlobFound> {
-    const work = this.#open(repository, digest, from)
+    const work = this.#parts.verdicts.under(repository, { of: 'blob', digest }, signal, () =>
+      this.#open(repository, digest, from),
+    )
     try {
       const end = await within(work, ANSWER_MS_MAX, this.#parts.outside.clock, signal)
       if (end) return end.value
@@ -99,6 +104,12 @@ export class Blobs implements AsyncDisposable {
    * As `open`, for a HEAD: what is not held is asked for by one HEAD upstream, and no fill begins. @throws {OciError}
    */
   async head(repository: Repository, digest: Digest, signal: AbortSignal): Promise<BlobHeadFound> {
+    return await this.#parts.verdicts.under(repository, { of: 'blob', digest }, signal, () =>
+      this.#head(repository, digest, signal),
+    )
+  }
+
+  async #head(repository: Repository, digest: Digest, signal: AbortSignal): Promise<BlobHeadFound> {
     const { links, disk, fills, index } = this.#parts
     const sizeBytes = disk.find(digest)?.sizeBytes ?? fills.find(digest)?.sizeBytes
     if (sizeBytes !== undefined && (await links.mayShow(repository, digest))) return { sizeBytes, facts: HIT }

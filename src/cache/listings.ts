@@ -10,10 +10,19 @@ import type { ListingTold } from '../upstream/told.ts'
 import { Absences } from './absences.ts'
 import { type Asks, askable, isOutage, type UpstreamOf } from './asks.ts'
 import type { CacheFacts } from './facts.ts'
-import { ABSENT_MS, DENIED_MS, keyOf, manifestDenied, manifestUnknown, Negatives } from './negatives.ts'
+import {
+  ABSENT_MS,
+  DENIED_MS,
+  keyOf,
+  manifestDenied,
+  manifestUnknown,
+  Negatives,
+  repositoryUnknown,
+} from './negatives.ts'
 import { carried, findCarried, findTags, localPageOf, mergedOf, nextQueryOf, type Page, pageOf } from './pages.ts'
 import { type Ask, SharedAsks } from './shared-asks.ts'
 import { referrersTagOf } from './signature-tags.ts'
+import type { Verdicts } from './verdicts.ts'
 
 /** Tags are asked for each time: whoever lists them wants to see what was pushed just now. */
 const TAGS_FRESH_MS = 0
@@ -40,6 +49,7 @@ type Parts = {
     Index,
     'findListing' | 'putListing' | 'forgetListings' | 'tagsOf' | 'referrersOf' | 'findResolution'
   >
+  readonly verdicts: Pick<Verdicts, 'under' | 'isForAll'>
   readonly outside: Outside
   readonly log: Log
 }
@@ -87,10 +97,11 @@ export class Listings implements AsyncDisposable {
       ask: (asking) => askTags(upstream, repository, page, asking),
       judge: (told) => judgeTags(told, page, repository),
       local: () => this.#knownTags(repository, page),
-      absent: () => new OciError('nameUnknown', 'the upstream has no such repository'),
+      absent: repositoryUnknown,
       absence: undefined,
     }
-    return await this.#listed(repository, wanted, signal)
+    const { verdicts } = this.#parts
+    return await verdicts.under(repository, { of: 'tags' }, signal, () => this.#listed(repository, wanted, signal))
   }
 
   /** @throws {OciError} manifestUnknown where upstream has no referrers API; as `tags` */
@@ -110,7 +121,10 @@ export class Listings implements AsyncDisposable {
       absent: manifestUnknown,
       absence: REFERRERS_API,
     }
-    return await this.#listed(repository, wanted, signal)
+    const question = { of: 'referrers', digest } as const
+    return await this.#parts.verdicts.under(repository, question, signal, () =>
+      this.#listed(repository, wanted, signal),
+    )
   }
 
   /** A write went through. @throws what the index throws */
@@ -172,15 +186,21 @@ export class Listings implements AsyncDisposable {
     const error = isDenied ? manifestDenied() : wanted.absent()
     if (isDenied) this.#refused.set(keyOf(repository, ''), true)
     if (ask.isCurrent()) {
-      await this.#tried(isDenied ? this.#parts.index.forgetListings(repository) : this.#absent(repository, wanted))
+      await (isDenied ? this.#denied(repository) : this.#absent(repository, wanted, ask))
       this.#negatives.remember(keyOf(repository, wanted.key), error, isDenied ? DENIED_MS : ABSENT_MS)
     }
     throw error
   }
 
-  async #absent(repository: Repository, { absence }: Wanted): Promise<void> {
-    if (absence === undefined) return await this.#parts.index.forgetListings(repository)
-    await this.#absences.remember(repository, absence)
+  /** What is refused to one caller others may see. */
+  async #denied(repository: Repository): Promise<void> {
+    if (!repository.as) await this.#tried(this.#parts.index.forgetListings(repository))
+  }
+
+  async #absent(repository: Repository, { absence }: Wanted, { signal }: Ask): Promise<void> {
+    if (!(await this.#parts.verdicts.isForAll(repository, signal))) return
+    if (absence === undefined) await this.#tried(this.#parts.index.forgetListings(repository))
+    else await this.#absences.remember(repository, absence)
   }
 
   async #knownTags(repository: Repository, page: Page) {

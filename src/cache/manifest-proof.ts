@@ -6,8 +6,7 @@ import type { Repository } from '../oci/names.ts'
 import { askable, countsPulls, type UpstreamOf } from './asks.ts'
 import type { Links } from './links.ts'
 import { ABSENT_MS, DENIED_MS, keyOf, manifestDenied, manifestUnknown, type Negatives } from './negatives.ts'
-import type { Told } from './resolutions.ts'
-import { toldOf } from './resolver.ts'
+import { type Told, toldOf } from './resolutions.ts'
 import { type Ask, type Shared, SharedAsks } from './shared-asks.ts'
 
 const NO_LIMIT_MS = 60_000

@@ -26,6 +26,7 @@ import type { Told } from './resolutions.ts'
 import { type Resolved, Resolver } from './resolver.ts'
 import { SharedAsks } from './shared-asks.ts'
 import { isSignatureTag, subjectOf } from './signature-tags.ts'
+import type { Verdicts } from './verdicts.ts'
 import { copyOf, within } from './waiting.ts'
 import { isWhole } from './wholeness.ts'
 
@@ -54,6 +55,7 @@ export type ManifestsParts = {
   readonly index: Index
   readonly disk: Pick<Disk, 'find' | 'readWhole' | 'put' | 'setAside'>
   readonly links: Links
+  readonly verdicts: Verdicts
   readonly prover: Pick<Prover, 'prove'>
   /** Room for what is kept, and word of each use. */
   readonly evictor: { reserve(bytes: number): Promise<boolean>; touchManifest(digest: Digest): void }
@@ -76,7 +78,7 @@ export class Manifests implements AsyncDisposable {
   readonly #closing = new AbortController()
 
   constructor(parts: ManifestsParts) {
-    const { upstreamOf, index, disk, links, prover, evictor, outside, log, memoryBytes } = parts
+    const { upstreamOf, index, disk, links, verdicts, prover, evictor, outside, log, memoryBytes } = parts
     const closing = this.#closing.signal
     this.#parts = parts
     this.#negatives = new Negatives(outside.clock)
@@ -84,13 +86,14 @@ export class Manifests implements AsyncDisposable {
     this.#fetch = new ManifestFetch({ upstreamOf, store: this.#store, links, prover, log })
     const shared = { upstreamOf, negatives: this.#negatives, outside, log, closing }
     const absences = new Absences(index, outside.clock, log)
-    this.#resolver = new Resolver({ ...shared, index, links, absences, fetch: this.#fetch })
+    this.#resolver = new Resolver({ ...shared, index, links, absences, verdicts, fetch: this.#fetch })
     this.#proof = new ManifestProof({ ...shared, links })
     this.#fetches = new SharedAsks(outside, closing)
   }
 
   /** What memory answers at once: a tag that is fresh or stale, its digest's bytes and its link. The hot path. */
   find(repository: Repository, reference: Reference): ManifestFound | undefined {
+    if (!this.#parts.verdicts.opens(repository)) return undefined
     if ('digest' in reference) return this.#inMemory(repository, reference.digest, HIT)
     const resolved = this.#resolver.find(repository, reference.tag)
     const found = resolved && this.#inMemory(repository, resolved.digest, resolved.facts)
@@ -101,12 +104,11 @@ export class Manifests implements AsyncDisposable {
   async get(repository: Repository, reference: Reference, signal: AbortSignal): Promise<ManifestFound> {
     const found = this.find(repository, reference)
     if (found) return found
-    if ('digest' in reference) return await this.#inTime(this.#byDigest(repository, reference.digest, signal), signal)
-    const { tag } = reference
-    return await this.#inTime(
-      this.#forSignatures(repository, tag, this.#byTag(repository, tag, signal), signal),
-      signal,
-    )
+    return await this.#inTime(repository, reference, signal, () => {
+      if ('digest' in reference) return this.#byDigest(repository, reference.digest, signal)
+      const { tag } = reference
+      return this.#forSignatures(repository, tag, this.#byTag(repository, tag, signal), signal)
+    })
   }
 
   /**
@@ -117,11 +119,11 @@ export class Manifests implements AsyncDisposable {
   async head(repository: Repository, reference: Reference, signal: AbortSignal): Promise<ManifestHeadFound> {
     const found = this.find(repository, reference)
     if (found) return headOf(found, found.facts)
-    if ('digest' in reference)
-      return await this.#inTime(this.#headByDigest(repository, reference.digest, signal), signal)
-    const { tag } = reference
-    const work = this.#headByTag(repository, tag, signal)
-    return await this.#inTime(this.#forSignatures(repository, tag, work, signal), signal)
+    return await this.#inTime(repository, reference, signal, () => {
+      if ('digest' in reference) return this.#headByDigest(repository, reference.digest, signal)
+      const { tag } = reference
+      return this.#forSignatures(repository, tag, this.#headByTag(repository, tag, signal), signal)
+    })
   }
 
   /** A write went through: what it may have made untrue is known no longer. */
@@ -293,8 +295,16 @@ export class Manifests implements AsyncDisposable {
     }
   }
 
-  async #inTime<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
-    const end = await within(work, ANSWER_MS_MAX, this.#parts.outside.clock, signal)
+  /** `work` under its caller's verdict, where the repository is private; within the time of an answer. */
+  async #inTime<T>(
+    repository: Repository,
+    reference: Reference,
+    signal: AbortSignal,
+    work: () => Promise<T>,
+  ): Promise<T> {
+    const { verdicts, outside } = this.#parts
+    const allowed = verdicts.under(repository, { of: 'manifest', reference }, signal, work)
+    const end = await within(allowed, ANSWER_MS_MAX, outside.clock, signal)
     if (!end) throw slow()
     return end.value
   }

@@ -62,5 +62,6 @@ export const sharedKeyOf = ({ host, path }: Repository, what: string): string =>
 
 /** One text for all that is not here, whether it is held for another repository or not at all. */
 export const manifestUnknown = (): OciError => new OciError('manifestUnknown', 'the upstream has no such manifest')
+export const repositoryUnknown = (): OciError => new OciError('nameUnknown', 'the upstream has no such repository')
 export const manifestDenied = (): OciError =>
   new OciError('denied', 'the upstream refuses this repository to us', { fault: 'denied' })

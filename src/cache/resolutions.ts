@@ -4,8 +4,10 @@ import type { TagPolicy } from '../base/config.ts'
 import type { OciError } from '../base/errors.ts'
 import type { Log } from '../base/log.ts'
 import type { Digest } from '../oci/digest.ts'
+import { essenceOf, isManifestType } from '../oci/media-types.ts'
 import type { Repository, Tag } from '../oci/names.ts'
 import type { Index } from '../store/index.ts'
+import type { ManifestHead } from '../upstream/told.ts'
 import {
   type Anchor,
   ageOf,
@@ -16,7 +18,7 @@ import {
   type Instant,
   spread,
 } from './freshness.ts'
-import { sharedKeyOf } from './negatives.ts'
+import { keyOf, sharedKeyOf } from './negatives.ts'
 
 const KNOWN_MAX = 50_000
 /** After a failure nobody asks again for this long while an answer is known. */
@@ -24,6 +26,13 @@ export const REST_MS = 5_000
 
 /** What a HEAD told of a manifest besides its digest, for a HEAD of ours. */
 export type Told = { readonly mediaType: string; readonly sizeBytes: number }
+
+/** A HEAD's type and length, where both are there and the type is a manifest's. */
+export function toldOf(head: Extract<ManifestHead, { readonly at: 'found' }>): Told | undefined {
+  const mediaType = head.contentType === undefined ? undefined : essenceOf(head.contentType)
+  if (mediaType === undefined || !isManifestType(mediaType) || head.sizeBytes === undefined) return undefined
+  return { mediaType, sizeBytes: head.sizeBytes }
+}
 
 type Pointed = { readonly digest: Digest; readonly anchor: Anchor }
 
@@ -36,15 +45,17 @@ export type Known = Pointed & {
   readonly isGone: boolean
   /** What it pointed to before, until the bytes of what it points to now were seen: a HEAD's digest is a hint. */
   readonly previous: Pointed | undefined
-  readonly resting: { readonly untilMs: number; readonly failure: OciError } | undefined
 }
+
+/** Upstream failed whoever asked: until then he makes do with what is known. */
+export type Resting = { readonly untilMs: number; readonly failure: OciError }
 
 /** What a request for a known tag is worth; `ask` is all that cannot be answered from what is known. */
 export type Plan = 'answer' | 'answerAndAsk' | 'rest' | 'ask'
 
-export function planOf(known: Known, now: Instant): Plan {
+export function planOf(known: Known, resting: Resting | undefined, now: Instant): Plan {
   if (isRefused(known)) return 'ask'
-  const isResting = known.resting !== undefined && now.monotonicMs < known.resting.untilMs
+  const isResting = resting !== undefined && now.monotonicMs < resting.untilMs
   const worth = worthOf(known, known.policy, now)
   if (worth === 'fresh') return 'answer'
   if (worth === 'stale') return isResting ? 'answer' : 'answerAndAsk'
@@ -69,6 +80,8 @@ export class Resolutions {
   readonly #outside: Outside
   readonly #log: Log
   readonly #known = new LRUCache<string, Known>({ max: KNOWN_MAX })
+  /** Of what is known; upstream may fail one caller and not another. */
+  readonly #resting = new LRUCache<string, Resting>({ max: KNOWN_MAX })
 
   constructor(index: Facts, outside: Outside, log: Log) {
     this.#index = index
@@ -95,7 +108,7 @@ export class Resolutions {
     const isGone = goneMs !== undefined
     return this.#set(repository, tag, {
       ...{ digest, anchor, policy: this.#spread(policy), isGone },
-      ...{ told: undefined, previous: undefined, resting: undefined },
+      ...{ told: undefined, previous: undefined },
     })
   }
 
@@ -104,8 +117,9 @@ export class Resolutions {
     const now = this.now()
     const before = this.peek(repository, tag)
     const isSame = before?.digest === digest
+    this.#resting.delete(keyOf(repository, tag))
     this.#set(repository, tag, {
-      ...{ digest, anchor: anchorNow(now), policy: this.#spread(policy), isGone: false, resting: undefined },
+      ...{ digest, anchor: anchorNow(now), policy: this.#spread(policy), isGone: false },
       told: told ?? (isSame ? before.told : undefined),
       previous: before?.previous ?? (isSame ? undefined : before),
     })
@@ -115,7 +129,8 @@ export class Resolutions {
   /** Upstream says that a known tag is no more. */
   async gone(repository: Repository, tag: Tag, known: Known): Promise<void> {
     const now = this.now()
-    this.#set(repository, tag, { ...known, anchor: anchorNow(now), isGone: true, resting: undefined })
+    this.#resting.delete(keyOf(repository, tag))
+    this.#set(repository, tag, { ...known, anchor: anchorNow(now), isGone: true })
     await this.#tried('told', this.#index.putGone(repository, tag, now.wallMs))
   }
 
@@ -127,13 +142,17 @@ export class Resolutions {
 
   /** Upstream failed: it is left alone for a while. */
   rest(repository: Repository, tag: Tag, failure: OciError): void {
-    const known = this.peek(repository, tag)
     const untilMs = this.#outside.clock.monotonicMs() + REST_MS
-    if (known) this.#set(repository, tag, { ...known, resting: { untilMs, failure } })
+    if (this.peek(repository, tag)) this.#resting.set(keyOf(repository, tag), { untilMs, failure })
+  }
+
+  restingOf(repository: Repository, tag: Tag): Resting | undefined {
+    return this.#resting.get(keyOf(repository, tag))
   }
 
   async forget(repository: Repository, tag: Tag): Promise<void> {
     this.#known.delete(sharedKeyOf(repository, tag))
+    this.#resting.delete(keyOf(repository, tag))
     await this.#tried('told', this.#index.forgetResolution(repository, tag))
     this.#known.delete(sharedKeyOf(repository, tag)) // what was read back while the index forgot
   }

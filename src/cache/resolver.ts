@@ -3,10 +3,10 @@ import type { TagPolicy } from '../base/config.ts'
 import { OciError } from '../base/errors.ts'
 import type { Log } from '../base/log.ts'
 import type { Digest } from '../oci/digest.ts'
-import { essenceOf, isManifestType, isSchema1Type } from '../oci/media-types.ts'
+import { essenceOf, isSchema1Type } from '../oci/media-types.ts'
 import type { RegistryHost, Repository, Tag } from '../oci/names.ts'
 import type { Index } from '../store/index.ts'
-import type { Absent, Denied, ManifestHead } from '../upstream/told.ts'
+import type { Absent, Denied } from '../upstream/told.ts'
 import type { Absences } from './absences.ts'
 import { askable, countsPulls, isOutage, type UpstreamOf } from './asks.ts'
 import type { CacheFacts } from './facts.ts'
@@ -15,9 +15,20 @@ import type { Links } from './links.ts'
 import type { ManifestFetch } from './manifest-fetch.ts'
 import { DENIED_MS, keyOf, manifestDenied, manifestUnknown, type Negatives } from './negatives.ts'
 import { Policies } from './policies.ts'
-import { isRefused, isUsable, type Known, planOf, REST_MS, Resolutions, type Told, worthOf } from './resolutions.ts'
+import {
+  isRefused,
+  isUsable,
+  type Known,
+  planOf,
+  REST_MS,
+  Resolutions,
+  type Told,
+  toldOf,
+  worthOf,
+} from './resolutions.ts'
 import { type Ask, SharedAsks } from './shared-asks.ts'
 import { isSignatureTag, subjectOf } from './signature-tags.ts'
+import type { Verdicts } from './verdicts.ts'
 
 /** How long upstream may take while an answer is known. */
 const PATIENCE_MS = 3_000
@@ -46,6 +57,7 @@ type Parts = {
   readonly links: Pick<Links, 'mayShow'>
   readonly negatives: Negatives
   readonly absences: Absences
+  readonly verdicts: Pick<Verdicts, 'isForAll'>
   readonly outside: Outside
   readonly log: Log
   readonly closing: AbortSignal
@@ -77,7 +89,8 @@ export class Resolver {
     const now = this.#resolutions.now()
     const found = known && this.#atOnce(repository, tag, known)
     if (found) return found
-    if (known?.resting && planOf(known, now) === 'rest') return this.#lastKnown(known, known.resting.failure)
+    const resting = this.#resolutions.restingOf(repository, tag)
+    if (known && resting && planOf(known, resting, now) === 'rest') return this.#lastKnown(known, resting.failure)
     this.#parts.negatives.check(keyOf(repository, tag))
     return await this.#asked(repository, tag, known, signal)
   }
@@ -113,7 +126,7 @@ export class Resolver {
 
   #atOnce(repository: Repository, tag: Tag, known: Known): Resolved | undefined {
     const now = this.#resolutions.now()
-    const plan = planOf(known, now)
+    const plan = planOf(known, this.#resolutions.restingOf(repository, tag), now)
     if (plan !== 'answer' && plan !== 'answerAndAsk') return undefined
     if (plan === 'answerAndAsk') this.#asks.begin(keyOf(repository, tag), this.#askOf(repository, tag))
     const ttlS = ttlSecondsOf(ageOf(known.anchor, now, known.policy), known.policy)
@@ -214,8 +227,8 @@ export class Resolver {
       throw error
     }
     if (ask.isCurrent()) {
-      // what is refused to us is not shown in an outage either
-      await this.#resolutions.forget(repository, tag)
+      // what is refused to us is not shown in an outage either; a caller who is refused has no verdict any more
+      if (!repository.as) await this.#resolutions.forget(repository, tag)
       this.#parts.negatives.remember(key, manifestDenied(), DENIED_MS)
     }
     throw manifestDenied()
@@ -231,6 +244,8 @@ export class Resolver {
 
   async #absent(repository: Repository, tag: Tag, ask: Ask): Promise<Asked> {
     const policy = this.#policyOf(repository, tag)
+    const isForAll = await this.#parts.verdicts.isForAll(repository, ask.signal)
+    if (!isForAll) throw manifestUnknown()
     const known = this.#resolutions.peek(repository, tag)
     if (known && ask.isCurrent()) await this.#resolutions.gone(repository, tag, known)
     if (known && policy.gone === 'serve') return { digest: known.digest, told: known.told, status: 404 }
@@ -265,13 +280,6 @@ export class Resolver {
     this.#policies.set(host, found)
     return found.of(tag)
   }
-}
-
-/** A HEAD's type and length, where both are there and the type is a manifest's. */
-export function toldOf(head: Extract<ManifestHead, { readonly at: 'found' }>): Told | undefined {
-  const mediaType = head.contentType === undefined ? undefined : essenceOf(head.contentType)
-  if (mediaType === undefined || !isManifestType(mediaType) || head.sizeBytes === undefined) return undefined
-  return { mediaType, sizeBytes: head.sizeBytes }
 }
 
 const slow = (): OciError => new OciError('upstreamSlow', 'the upstream takes too long to answer', { fault: 'slow' })

@@ -39,6 +39,11 @@ export class SharedAsks<T> {
     return found ? this.#outside.clock.monotonicMs() - found.startedMs : 0
   }
 
+  /** Asks under way. */
+  get count(): number {
+    return this.#underWay.size
+  }
+
   /** Waiters on all keys. */
   get waiters(): number {
     let sum = 0

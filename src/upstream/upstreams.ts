@@ -12,7 +12,7 @@ import { Upstream, type UpstreamParts } from './upstream.ts'
 export type UpstreamsParts = {
   readonly log: Log
   readonly proxy: ProxySettings
-  readonly hooksOf: (host: RegistryHost) => Pick<UpstreamParts, 'onAnswer' | 'onBytes' | 'onFault'>
+  readonly hooksOf: (host: RegistryHost) => Pick<UpstreamParts, 'onAnswer' | 'onBytes' | 'onFault' | 'onCallerDenied'>
 }
 
 /** A registry that is given a blob's last byte may hash or copy the whole before it answers. */

@@ -32,7 +32,7 @@ test('a held blob whose file cannot be opened is fetched again: the pull does no
     openBlob: () => Promise.reject(new DiskError('failed', 'the disk failed at opening a blob')),
   }
   const parts = { index, links, fills, disk: failing, outside: systemOutside, log: silentLog }
-  await using blobs = new Blobs({ ...parts, upstreamOf: () => upstream.ours })
+  await using blobs = new Blobs({ ...parts, verdicts: house.verdicts, upstreamOf: () => upstream.ours })
 
   const from = { start: 0, end: Number.POSITIVE_INFINITY, isRange: false }
   const found = await blobs.open(house.repository('library/a'), digest, from, NEVER)

@@ -10,6 +10,7 @@ import { Listings } from '../../src/cache/listings.ts'
 import { Manifests } from '../../src/cache/manifests.ts'
 import { Pins } from '../../src/cache/pins.ts'
 import { Prover } from '../../src/cache/prover.ts'
+import { Verdicts } from '../../src/cache/verdicts.ts'
 import type { Digest } from '../../src/oci/digest.ts'
 import {
   findRegistryHost,
@@ -32,6 +33,8 @@ export type HouseOptions = {
   readonly pin?: readonly string[]
   readonly account?: { readonly username: string; readonly password: string }
   readonly cap?: Cap
+  /** Paths that begin so are private. */
+  readonly private?: readonly string[]
   /** Endpoints that are asked before the fake one. */
   readonly before?: readonly string[]
   /** Left out: always 0.5. */
@@ -66,7 +69,10 @@ async function openRooms(folder: string, fake: FakeUpstream, options: HouseOptio
   const outside = { ...outsideOf(clock), ...(options.random && { random: options.random }) }
   const host = findRegistryHost(options.host ?? 'registry.test')
   if (!host) throw new Error('no host')
-  const upstream = new Upstream(host, configOf(host, fake.origin, options), outside, { log: silentLog })
+  const upstream = new Upstream(host, configOf(host, fake.origin, options), outside, {
+    log: silentLog,
+    onCallerDenied: (path, as) => verdicts.refused({ host, path, as }),
+  })
   const index: Index = await openSqliteIndex(folder, silentLog)
   const disk = await Disk.open({
     folder,
@@ -76,6 +82,7 @@ async function openRooms(folder: string, fake: FakeUpstream, options: HouseOptio
     freeKeptBytes: 0,
   })
   const evicted: number[] = []
+  const judged: string[] = []
   const upstreamOf = (each: Repository) => {
     if (each.host !== host) return undefined
     return each.as ? upstream.as(each.as).usual : upstream.ours
@@ -84,19 +91,16 @@ async function openRooms(folder: string, fake: FakeUpstream, options: HouseOptio
   const pins = new Pins([[host, options.pin ?? []]])
   const evictor = new Evictor({ disk, index, pins, outside, log, onEvicted: (bytes) => void evicted.push(bytes) })
   const links = new Links(index, log)
-  const prover = new Prover({ upstreamOf, links, disk, log })
-  const manifests = new Manifests({
-    upstreamOf,
-    index,
-    disk,
-    links,
-    prover,
-    evictor,
-    outside,
-    log,
-    memoryBytes: 64 * MIB,
+  const verdicts = new Verdicts({
+    isPrivate: ({ path }) => (options.private ?? []).some((prefix) => path.startsWith(prefix)),
+    confirmingFor: (each) => each.as && upstream.as(each.as).confirming,
+    onVerdict: (verdict) => void judged.push(verdict),
+    ...{ outside, log },
   })
-  const listings = new Listings({ upstreamOf, index, outside, log })
+  const prover = new Prover({ upstreamOf, links, disk, log })
+  const common = { upstreamOf, index, verdicts, outside, log }
+  const manifests = new Manifests({ ...common, disk, links, prover, evictor, memoryBytes: 64 * MIB })
+  const listings = new Listings(common)
   const repository = (path: string): Repository => ({ host, path: parseRepositoryPath(path) })
   /** As if it had been pulled through us: anonymously, or else by an account. */
   const hold = async (path: string, digest: Digest, bytes: Buffer, isPublic = true) => {
@@ -104,10 +108,27 @@ async function openRooms(folder: string, fake: FakeUpstream, options: HouseOptio
     await links.prove(repository(path), digest, isPublic)
   }
   const closeAll = async () => {
-    for (const each of [listings, manifests, prover, evictor, upstream, disk, index]) await each[Symbol.asyncDispose]()
+    for (const each of [listings, manifests, verdicts, prover, evictor, upstream, disk, index])
+      await each[Symbol.asyncDispose]()
   }
   return {
-    ...{ folder, clock, upstream, index, disk, evictor, links, prover, manifests, listings, evicted, repository, hold },
+    ...{
+      folder,
+      clock,
+      upstream,
+      index,
+      disk,
+      evictor,
+      links,
+      verdicts,
+      prover,
+      manifests,
+      listings,
+      evicted,
+      judged,
+      repository,
+      hold,
+    },
     [Symbol.asyncDispose]: closeAll,
   }
 }
