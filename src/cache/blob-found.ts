@@ -1,83 +1,159 @@
 import { OciError } from '../base/errors.ts'
+import { DiskError } from '../store/disk-error.ts'
 import type { OpenBlob } from '../store/open-blob.ts'
 import type { Bytes } from '../store/reader.ts'
 import type { CacheFacts } from './facts.ts'
-import type { FillReader } from './fill-reader.ts'
+import type { Aim, FillReader } from './fill-reader.ts'
 
 export type Span = { readonly start: number; readonly end: number }
 
-/** A blob for one client, who closes it. */
-export interface BlobFound {
+/** Where a client's bytes come from: a blob on the disk, or a seat at a fill. */
+export interface Seat {
   readonly sizeBytes: number
   readonly facts: CacheFacts
-  /** The bytes of one span, to be walked once from its start. */
-  open(span: Span): Bytes
+  /** The bytes of one aim, to be walked once from its start. */
+  open(aim: Aim): Bytes
+  /** Whether another seat may go on at `offset`, where this one failed. */
+  mayGoOn(offset: number, error: unknown): boolean
   /** Never rejects. */
   close(): Promise<void>
 }
 
-/** One that is whole on the disk. */
-export function foundOnDisk(blob: OpenBlob, facts: CacheFacts): BlobFound {
-  return {
-    sizeBytes: blob.sizeBytes,
-    facts,
-    open: () => blob,
-    close: async () => {
-      await blob[Symbol.asyncDispose]()
-    },
+/** One that is whole on the disk. What it gave was compared: it is the digest's, whatever comes next. */
+export class DiskSeat implements Seat {
+  readonly facts: CacheFacts
+  readonly #blob: OpenBlob
+
+  constructor(blob: OpenBlob, facts: CacheFacts) {
+    this.#blob = blob
+    this.facts = facts
+  }
+
+  get sizeBytes(): number {
+    return this.#blob.sizeBytes
+  }
+
+  open(): Bytes {
+    return this.#blob
+  }
+
+  mayGoOn(_offset: number, error: unknown): boolean {
+    return error instanceof DiskError && error.kind === 'wrong'
+  }
+
+  async close(): Promise<void> {
+    await this.#blob[Symbol.asyncDispose]()
   }
 }
 
 /** Of a fill that proved wrong, or that kept nothing and has passed: another may bring the bytes. */
 const GOES_OVER: ReadonlySet<string | undefined> = new Set(['digest', 'disk'])
 
-/** One that is filling. A reader that was sent nothing goes on with another fill; no body is ever made of two. */
-export class FoundFilling implements BlobFound {
+/** One that is filling. What it gave is not verified yet: no body is ever made of two fills. */
+export class FillSeat implements Seat {
   readonly sizeBytes: number
   readonly facts: CacheFacts
-  readonly #again: () => Promise<BlobFound>
-  #reader: FillReader
-  #other: { readonly found: BlobFound; readonly bytes: Bytes } | undefined
-  #span: Span | undefined
-  #isClosed = false
+  readonly #reader: FillReader
+  #start = 0
 
-  constructor(reader: FillReader, sizeBytes: number, facts: CacheFacts, again: () => Promise<BlobFound>) {
+  constructor(reader: FillReader, sizeBytes: number, facts: CacheFacts) {
     this.#reader = reader
     this.sizeBytes = sizeBytes
     this.facts = facts
-    this.#again = again
   }
 
+  open(aim: Aim): Bytes {
+    this.#start = aim.start
+    this.#reader.aim(aim)
+    return this.#reader
+  }
+
+  mayGoOn(offset: number, error: unknown): boolean {
+    return offset === this.#start && error instanceof OciError && GOES_OVER.has(error.fault)
+  }
+
+  async close(): Promise<void> {
+    this.#reader.close()
+  }
+}
+
+/** How often one reader takes another seat: a disk that keeps nothing right, or sources that all lie. */
+const SEATS_MAX = 8
+
+/** A blob for one client, who closes it. Where its seat fails it goes on from another, at the same byte. */
+export class BlobFound implements Bytes {
+  readonly sizeBytes: number
+  readonly facts: CacheFacts
+  readonly #again: (aim: Aim) => Promise<Seat>
+  readonly #left = Promise.withResolvers<never>()
+  #seat: Seat
+  #bytes: Bytes | undefined
+  #aim: Aim | undefined
+  #seats = 1
+  #isClosed = false
+
+  /** @param again takes the digest's next seat */
+  constructor(seat: Seat, again: (aim: Aim) => Promise<Seat>) {
+    this.#seat = seat
+    this.sizeBytes = seat.sizeBytes
+    this.facts = seat.facts
+    this.#again = again
+    this.#left.promise.catch(() => undefined) // for whoever waits, if anyone does
+  }
+
+  /** The bytes of one span, to be walked once from its start. */
   open(span: Span): Bytes {
-    this.#span = span
-    this.#reader.aim({ ...span, isWhole: span.start === 0 && span.end === this.sizeBytes })
+    this.#aim = { ...span, isWhole: span.start === 0 && span.end === this.sizeBytes }
+    this.#bytes = this.#seat.open(this.#aim)
     return this
   }
 
   async read(into: Buffer, offset: number, end: number): Promise<number> {
-    if (this.#other) return await this.#other.bytes.read(into, offset, end)
-    try {
-      return await this.#reader.read(into, offset, end)
-    } catch (error) {
-      const isUnsent = offset === this.#span?.start && error instanceof OciError && GOES_OVER.has(error.fault)
-      if (!isUnsent || this.#isClosed) throw error
-      return await (await this.#goOver(error)).read(into, offset, end)
+    for (;;) {
+      try {
+        return (await this.#bytes?.read(into, offset, end)) ?? 0
+      } catch (error) {
+        if (this.#isClosed || this.#seats === SEATS_MAX || !this.#seat.mayGoOn(offset, error)) throw error
+        await this.#goOver(offset, error)
+      }
     }
   }
 
+  /** Never rejects. */
   async close(): Promise<void> {
     this.#isClosed = true
-    this.#reader.close()
-    await this.#other?.found.close()
+    this.#left.reject(new OciError('internal', 'the client has left'))
+    await this.#seat.close()
   }
 
-  async #goOver(error: OciError): Promise<Bytes> {
-    const found = await this.#again()
-    if (!this.#span || this.#isClosed || found.sizeBytes !== this.sizeBytes) {
-      await found.close()
+  /** A body that began as the whole blob ends as one: its tail waits for the digest, wherever it goes on. */
+  async #goOver(offset: number, error: unknown): Promise<void> {
+    if (!this.#aim) throw error
+    const aim = { ...this.#aim, start: offset }
+    await this.#seat.close()
+    const seat = await this.#take(aim)
+    if (seat.sizeBytes !== this.sizeBytes || this.#isClosed) {
+      await seat.close()
       throw error
     }
-    this.#other = { found, bytes: found.open(this.#span) }
-    return this.#other.bytes
+    this.#seats += 1
+    this.#seat = seat
+    this.#bytes = seat.open(aim)
+  }
+
+  /** A client that leaves waits no longer; what comes for it then is closed. */
+  async #take(aim: Aim): Promise<Seat> {
+    const taking = this.#again(aim)
+    try {
+      const seat = await Promise.race([taking, this.#left.promise])
+      if (!this.#isClosed) return seat
+    } catch (error) {
+      if (!this.#isClosed) throw error
+    }
+    taking.then(
+      (seat) => seat.close(),
+      () => undefined, // nobody waits for it any more
+    )
+    return await this.#left.promise
   }
 }

@@ -9,10 +9,11 @@ import type { Disk } from '../store/disk.ts'
 import { DiskError } from '../store/disk-error.ts'
 import type { Index } from '../store/index.ts'
 import type { UpstreamOf } from './asks.ts'
-import { type BlobFound, FoundFilling, foundOnDisk } from './blob-found.ts'
+import { BlobFound, DiskSeat, FillSeat, type Seat } from './blob-found.ts'
 import { BlobProof, blobDenied, blobUnknown } from './blob-proof.ts'
 import { type CacheFacts, HIT } from './facts.ts'
 import { errorOf, type Fill, type FillEnd, type FillTold, TAIL_BYTES } from './fill.ts'
+import type { Aim } from './fill-reader.ts'
 import type { Fills } from './fills.ts'
 import type { Links } from './links.ts'
 import { ABSENT_MS, DENIED_MS, keyOf, Negatives } from './negatives.ts'
@@ -91,7 +92,7 @@ export class Blobs implements AsyncDisposable {
     )
     try {
       const end = await within(work, ANSWER_MS_MAX, this.#parts.outside.clock, signal)
-      if (end) return end.value
+      if (end) return new BlobFound(end.value, (aim) => this.#open(repository, digest, beginningOf(aim)))
     } catch (error) {
       if (signal.aborted) this.#closeLate(work)
       throw error
@@ -140,7 +141,7 @@ export class Blobs implements AsyncDisposable {
     this.#closing.abort(new OciError('upstreamResting', 'this cache is closing'))
   }
 
-  async #open(repository: Repository, digest: Digest, from: Beginning): Promise<BlobFound> {
+  async #open(repository: Repository, digest: Digest, from: Beginning): Promise<Seat> {
     this.#negatives.check(keyOf(repository, digest))
     let last: OciError | undefined
     let came: CacheFacts | undefined
@@ -155,8 +156,8 @@ export class Blobs implements AsyncDisposable {
       }
       if (!held && this.#parts.disk.find(digest)) continue // it came while we looked
       const seat = this.#join(repository, digest, sizeBytes, from)
-      const end = await this.#seated(repository, digest, isLinked, seat, from)
-      if ('found' in end) return end.found
+      const end = await this.#seated(repository, digest, isLinked, seat)
+      if ('taken' in end) return end.taken
       last = end.error
       came = seat.isNew ? STARTED : JOINED // a small one is answered from the disk when it is whole
     }
@@ -168,7 +169,7 @@ export class Blobs implements AsyncDisposable {
     digest: Digest,
     isLinked: boolean,
     came: CacheFacts | undefined,
-  ): Promise<BlobFound | 'unreadable' | undefined> {
+  ): Promise<Seat | 'unreadable' | undefined> {
     const { disk, log } = this.#parts
     if (!disk.find(digest)) return undefined
     // held and not linked: upstream is asked as if it were not held
@@ -178,7 +179,7 @@ export class Blobs implements AsyncDisposable {
       if (!blob) return undefined
       disk.touch(digest)
       if (blob.sizeBytes <= SMALL_BYTES_MAX) void this.#remember(digest)
-      return foundOnDisk(blob, came ?? (isLinked ? HIT : { hit: false, fwd: 'uri-miss', fwdStatus: 200 }))
+      return new DiskSeat(blob, came ?? (isLinked ? HIT : { hit: false, fwd: 'uri-miss', fwdStatus: 200 }))
     } catch (error) {
       if (!(error instanceof DiskError)) throw error
       log.warn({ digest, error }, 'a held blob could not be opened')
@@ -209,10 +210,9 @@ export class Blobs implements AsyncDisposable {
     digest: Digest,
     isLinked: boolean,
     { fill, isNew }: { readonly fill: Fill; readonly isNew: boolean },
-    from: Beginning,
-  ): Promise<{ readonly found: BlobFound } | { readonly error: OciError | undefined }> {
+  ): Promise<{ readonly taken: Seat } | { readonly error: OciError | undefined }> {
     const reader = fill.enter()
-    let found: BlobFound | undefined
+    let taken: Seat | undefined
     try {
       if (!isNew && !isLinked) await this.#proof.ask(repository, digest, this.#closing.signal)
       const told = await this.#told(repository, digest, fill)
@@ -222,11 +222,10 @@ export class Blobs implements AsyncDisposable {
       const end = told.at === 'ended' || size === undefined || size <= TAIL_BYTES ? await fill.ended : undefined
       if (end && (end.at !== 'passed' || fill.sizeBytes === undefined))
         return this.#over(repository, digest, end, fill.repository)
-      const again = () => this.#open(repository, digest, from)
-      found = new FoundFilling(reader, fill.sizeBytes ?? 0, isNew ? STARTED : JOINED, again)
-      return { found }
+      taken = new FillSeat(reader, fill.sizeBytes ?? 0, isNew ? STARTED : JOINED)
+      return { taken }
     } finally {
-      if (!found) reader.close()
+      if (!taken) reader.close()
     }
   }
 
@@ -278,9 +277,9 @@ export class Blobs implements AsyncDisposable {
   }
 
   /** Nobody waits for it any more: what it opens is closed again. */
-  #closeLate(work: Promise<BlobFound>): void {
+  #closeLate(work: Promise<Seat>): void {
     void work.then(
-      (found) => found.close(),
+      (seat) => seat.close(),
       (error) => this.#parts.log.debug({ error }, 'a blob that nobody waited for could not be opened'),
     )
   }
@@ -288,6 +287,13 @@ export class Blobs implements AsyncDisposable {
 
 const STARTED: CacheFacts = { hit: false, fwd: 'uri-miss', fwdStatus: 200, stored: true }
 const JOINED: CacheFacts = { hit: false, fwd: 'uri-miss', fwdStatus: 200, collapsed: true }
+
+/**
+ * Where a fill begins for a reader who goes on. What will be taken for the whole blob is verified as a whole, also
+ * where nothing can be kept: then the fill passes from the front.
+ */
+const beginningOf = ({ start, end, isWhole }: Aim): Beginning =>
+  isWhole ? { start: 0, end: Number.POSITIVE_INFINITY, isRange: false } : { start, end, isRange: true }
 
 /** Where the size is unknown a range can't be placed yet: the fill begins at the front. */
 function firstOf({ start, end, isRange }: Beginning, sizeBytes: number | undefined): Want {

@@ -18,8 +18,11 @@ export interface Keeper {
   reserve(bytes: number, take: () => void): Promise<boolean>
   /** @throws {DiskError} */
   openSpool(digest: Digest, sizeBytes: number | undefined): Promise<Spool>
-  /** @throws {DiskError} after which the spool can be read until it is closed, and nothing is kept */
-  commit(spool: Spool): Promise<void>
+  /**
+   * @param sums the checksums of the bytes that were verified
+   * @throws {DiskError} after which the spool can be read until it is closed, and nothing is kept
+   */
+  commit(spool: Spool, sums: Buffer): Promise<void>
   setAside(spool: Spool, why: string): Promise<void>
 }
 
@@ -137,7 +140,7 @@ export class Keeping {
   async commit(): Promise<boolean> {
     if (this.#window || !this.#spool) return false
     try {
-      await this.#parts.keeper.commit(this.#spool)
+      await this.#parts.keeper.commit(this.#spool, this.hash.sums())
       return true
     } catch (error) {
       this.#parts.log.warn({ digest: this.#parts.digest, error }, 'a verified blob could not be kept')

@@ -1,6 +1,6 @@
 import { LRUCache } from 'lru-cache'
 import type { Log } from '../base/log.ts'
-import { algorithmOf, type Digest, digestOf } from '../oci/digest.ts'
+import type { Digest } from '../oci/digest.ts'
 import { type Descriptor, MANIFEST_BYTES_MAX, type Manifest, readManifest } from '../oci/manifest.ts'
 import type { Disk } from '../store/disk.ts'
 import type { Index, ManifestFacts } from '../store/index.ts'
@@ -24,7 +24,7 @@ export type KeptManifest = HeldManifest & {
 }
 
 type Parts = {
-  readonly disk: Pick<Disk, 'find' | 'readWhole' | 'put' | 'setAside'>
+  readonly disk: Pick<Disk, 'find' | 'readWhole' | 'put'>
   readonly index: Pick<Index, 'findManifest' | 'putManifest'>
   readonly room: { reserve(bytes: number): Promise<boolean> }
   readonly log: Log
@@ -54,16 +54,12 @@ export class ManifestStore {
     return this.#memory.has(digest) || (onDisk !== undefined && onDisk.sizeBytes <= MANIFEST_BYTES_MAX)
   }
 
-  /** From memory or disk; wrong bytes are set aside. Undefined too where what is on disk is no manifest. */
+  /** From memory or disk, whose bytes have this digest. Undefined too where what is on disk is no manifest. */
   async find(digest: Digest): Promise<HeldManifest | undefined> {
     const held = this.peek(digest)
     if (held) return held
     const bytes = this.has(digest) ? await this.#read(digest) : undefined
     if (!bytes) return undefined
-    if (digestOf(bytes, algorithmOf(digest)) !== digest) {
-      await this.#parts.disk.setAside(digest, 'digest')
-      return undefined
-    }
     const facts = await this.#factsOf(digest)
     const reading = readManifest(bytes, facts?.mediaType)
     if (reading.at !== 'read') return undefined

@@ -53,7 +53,7 @@ export type ManifestHeadFound = {
 export type ManifestsParts = {
   readonly upstreamOf: UpstreamOf
   readonly index: Index
-  readonly disk: Pick<Disk, 'find' | 'readWhole' | 'put' | 'setAside'>
+  readonly disk: Pick<Disk, 'find' | 'readWhole' | 'put'>
   readonly links: Links
   readonly verdicts: Verdicts
   readonly prover: Pick<Prover, 'prove'>

@@ -1,6 +1,7 @@
 import type { Database, Statement } from 'better-sqlite3'
 import { LRUCache } from 'lru-cache'
 import { type Digest, findDigest } from '../oci/digest.ts'
+import { migrateBooks } from './books-schema.ts'
 import { closeNoted, openExclusively } from './sqlite-file.ts'
 
 /** What the books say of a blob. `usedMs` is wall time. */
@@ -17,7 +18,6 @@ export type Cursor = { readonly usedMs: number; readonly digest: Digest }
 export type Trust = 'new' | 'suspect' | 'sure'
 
 const TRUST: readonly Trust[] = ['new', 'suspect', 'sure']
-const VERSION = 1
 const CACHED_MAX = 50_000
 /** A touch is written when the last use in the books is older. */
 const TOUCH_EACH_MS = 3_600_000
@@ -30,16 +30,6 @@ const TURNS_MAX = 4
 
 /** The fact that saves counting at the next start. */
 const TOTALS = 'totals'
-
-const SCHEMA = `
-  CREATE TABLE IF NOT EXISTS blobs (
-    digest TEXT PRIMARY KEY, size INTEGER NOT NULL, used INTEGER NOT NULL, trust INTEGER NOT NULL
-  ) WITHOUT ROWID;
-  CREATE INDEX IF NOT EXISTS blobs_by_use ON blobs (used, digest);
-  CREATE INDEX IF NOT EXISTS blobs_unsure ON blobs (trust) WHERE trust < 2;
-  CREATE TABLE IF NOT EXISTS facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
-  PRAGMA user_version = ${VERSION};
-`
 
 type Row = { readonly digest: string; readonly size: number; readonly used: number; readonly trust: number }
 export type Found = { readonly sizeBytes: number; readonly usedMs: number; readonly trust: Trust }
@@ -56,6 +46,8 @@ export class Books {
   readonly #enter: Statement<[string, number, number, number]>
   readonly #drop: Statement<[string]>
   readonly #touch: Statement<[number, string]>
+  readonly #findSums: Statement<[string], { sums: Buffer }>
+  readonly #putSums: Statement<[string, Buffer]>
   readonly #oldest: Statement<[number, string, number], Row>
   readonly #cached: LRUCache<Digest, Cached>
   readonly #untold = new Map<Digest, Cached>()
@@ -65,7 +57,8 @@ export class Books {
 
   /**
    * Opens the books at `path`.
-   * @throws {DiskError} where another process has them @throws the library's error where they are torn
+   * @throws {DiskError} where another process or a later version has them
+   * @throws the library's error where they are torn
    */
   static open(path: string): Books {
     const { db, wasClosed } = openExclusively(path)
@@ -78,15 +71,15 @@ export class Books {
   }
 
   private constructor(db: Database, path: string, wasClosed: boolean) {
-    const version = db.pragma('user_version', { simple: true })
-    if (version !== 0 && version !== VERSION) throw new Error(`the books are of version ${version}`)
-    db.transaction(() => db.exec(SCHEMA)).immediate()
+    migrateBooks(db, path)
     this.#db = db
     this.#path = path
     this.#find = db.prepare('SELECT digest, size, used, trust FROM blobs WHERE digest = ?')
     this.#enter = db.prepare('INSERT OR REPLACE INTO blobs (digest, size, used, trust) VALUES (?, ?, ?, ?)')
     this.#drop = db.prepare('DELETE FROM blobs WHERE digest = ?')
     this.#touch = db.prepare('UPDATE blobs SET used = ? WHERE digest = ?')
+    this.#findSums = db.prepare('SELECT sums FROM checksums WHERE digest = ?')
+    this.#putSums = db.prepare('INSERT OR REPLACE INTO checksums (digest, sums) VALUES (?, ?)')
     this.#oldest = db.prepare(
       'SELECT digest, size, used, trust FROM blobs WHERE (used, digest) > (?, ?) ORDER BY used, digest LIMIT ?',
     )
@@ -110,9 +103,15 @@ export class Books {
     return this.#lookUp(digest)
   }
 
-  /** A blob has just come. */
-  enter(digest: Digest, sizeBytes: number, nowMs: number): void {
+  /** A blob has just come, with the checksums of its blocks. */
+  enter(digest: Digest, sizeBytes: number, nowMs: number, sums: Buffer): void {
+    this.#putSums.run(digest, sums) // first: a blob without them would be hashed before it is served
     this.#add(digest, sizeBytes, this.#stampOf(nowMs), 'new')
+  }
+
+  /** The checksums of a blob's blocks; undefined where none were taken: it was found in the folder. */
+  findSums(digest: Digest): Buffer | undefined {
+    return this.#findSums.get(digest)?.sums
   }
 
   /** Blobs were found in the folder; when they were last used is a guess. */
@@ -135,10 +134,12 @@ export class Books {
     return found
   }
 
-  /** The bytes were hashed and are right. */
-  trust(digest: Digest): void {
+  /** The bytes were hashed and are right, and these are the checksums of their blocks. */
+  trust(digest: Digest, sums: Buffer): void {
     const found = this.#lookUp(digest)
-    if (found) this.#put(digest, found.sizeBytes, found.usedMs, 'new')
+    if (!found) return
+    this.#putSums.run(digest, sums)
+    if (found.trust === 'suspect') this.#put(digest, found.sizeBytes, found.usedMs, 'new')
   }
 
   /** Notes a use. Written later, and only if what is written is an hour older. @returns whether there is a row */

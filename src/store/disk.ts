@@ -13,14 +13,15 @@ import type { Cap } from '../base/config.ts'
 import type { Log } from '../base/log.ts'
 import { algorithmOf, type Digest, hexOf } from '../oci/digest.ts'
 import type { Cursor, Entry } from './books.ts'
+import { CheckedReads } from './checked-reads.ts'
+import { checksumsOf } from './checksums.ts'
 import { DiskError, diskErrorOf } from './disk-error.ts'
 import { DiskHealth } from './disk-health.ts'
 import { type DiskOptions, type DiskParts, noteCleanStop, openParts } from './disk-open.ts'
 import { removeBlob, tryDrop } from './dropping.ts'
 import { removeFile, writeFlushed } from './files.ts'
 import { Folder } from './folder.ts'
-import { isRight } from './hashed.ts'
-import { type OpenBlob, OpenBlobs } from './open-blob.ts'
+import { type OpenBlob, OpenBlobs, type RawBlob } from './open-blob.ts'
 import { Quarantine } from './quarantine.ts'
 import { findRegular, PROBE } from './recovery.ts'
 import { Reopening } from './reopening.ts'
@@ -47,7 +48,7 @@ export class Disk implements AsyncDisposable {
   readonly #open = new OpenBlobs()
   readonly #turns = new Turns<Digest>()
   #touches: Touches
-  readonly #hashing = new Map<Digest, Promise<boolean>>()
+  readonly #checked: CheckedReads
   readonly #onError = (error: DiskError): void => {
     this.#reopening.met(error)
     this.#health.failed(error)
@@ -70,6 +71,14 @@ export class Disk implements AsyncDisposable {
     this.#cap = cap
     this.#clock = outside.clock
     this.#log = log
+    this.#checked = new CheckedReads({
+      find: (digest) => this.#find(digest),
+      books: () => this.#parts.books,
+      clock: outside.clock,
+      openRaw: (digest) => this.#openFound(digest),
+      setAside: (digest, inode, why) => this.#setWrongAside(digest, inode, why),
+      onError: this.#onError,
+    })
     this.#touches = new Touches(parts.books, outside.clock, this.#onError)
     this.#quarantine = new Quarantine(parts.folder.quarantine, () => this.capBytes, outside.clock, log)
     this.#reopening = new Reopening(parts, options, {
@@ -139,26 +148,22 @@ export class Disk implements AsyncDisposable {
   }
 
   /**
-   * Opens a blob for one reader, who disposes of it. A row whose file is missing or of another size is dropped.
+   * Opens a blob for one reader, who disposes of it; what it reads was compared. A row whose file is missing or of
+   * another size is dropped; one without checksums, or from before a power cut, is hashed first.
    * @returns undefined where there is no such blob @throws {DiskError} where it can't be told, or not now (EMFILE)
    */
   async openBlob(digest: Digest): Promise<OpenBlob | undefined> {
-    if (this.#find(digest)?.trust === 'suspect' && !(await this.#proveSuspect(digest))) return undefined
-    return await this.#openFound(digest)
+    return await this.#checked.open(digest)
   }
 
   /**
-   * All bytes of a blob of at most `bytesMax`.
-   * @returns undefined where there is none, or a larger one @throws {DiskError}
+   * All bytes of a blob of at most `bytesMax`; they have its digest.
+   * @returns undefined where there is none, or a larger one @throws {DiskError} of kind `wrong` where it was set aside
    */
   async readWhole(digest: Digest, bytesMax: number): Promise<Buffer | undefined> {
     const found = this.find(digest)
     if (!found || found.sizeBytes > bytesMax) return undefined
-    await using blob = await this.openBlob(digest)
-    if (!blob) return undefined
-    const bytes = Buffer.allocUnsafeSlow(blob.sizeBytes)
-    await blob.read(bytes, 0, blob.sizeBytes)
-    return bytes
+    return await this.#checked.readWhole(digest)
   }
 
   /** Keeps whole, verified bytes. Never rejects. @returns false where there is no room, or the disk fails */
@@ -173,7 +178,7 @@ export class Disk implements AsyncDisposable {
       try {
         await removeFile(draft)
         await writeFlushed(draft, bytes)
-        await this.#place(draft, digest, bytes.length, () => share.set(0, 0))
+        await this.#place(draft, digest, bytes.length, checksumsOf(bytes), () => share.set(0, 0))
         return true
       } catch (thrown) {
         this.#onError(diskErrorOf(thrown, 'keeping a blob'))
@@ -197,14 +202,15 @@ export class Disk implements AsyncDisposable {
   }
 
   /**
-   * Makes a whole spool, whose bytes were verified, a blob. Its readers go on through the spool; until it is closed
-   * the blob counts as under a reader. @throws {DiskError} after which the spool is abandoned
+   * Makes a whole spool, whose bytes were verified, a blob; `sums` are the checksums of those bytes. Its readers go on
+   * through the spool; until it is closed the blob counts as under a reader.
+   * @throws {DiskError} after which the spool is abandoned
    */
-  commit(spool: Spool): Promise<void> {
+  commit(spool: Spool, sums: Buffer): Promise<void> {
     return this.#turns.run(spool.digest, async () => {
       try {
         const sizeBytes = await spool.seal()
-        await this.#place(spool.path, spool.digest, sizeBytes, () => this.#parts.spools.becameBlob(spool))
+        await this.#place(spool.path, spool.digest, sizeBytes, sums, () => this.#parts.spools.becameBlob(spool))
       } catch (thrown) {
         const error = diskErrorOf(thrown, 'committing a spool')
         this.#onError(error)
@@ -287,7 +293,7 @@ export class Disk implements AsyncDisposable {
   }
 
   /** Between the look into the books and the descriptor's place in the map nothing is awaited: see `remove`. */
-  async #openFound(digest: Digest): Promise<OpenBlob | undefined> {
+  async #openFound(digest: Digest): Promise<RawBlob | undefined> {
     const found = this.#find(digest)
     if (!found) return undefined
     const blob = await this.#open.open(digest, this.#parts.folder.blob(digest), found.sizeBytes, this.#onError)
@@ -299,13 +305,19 @@ export class Disk implements AsyncDisposable {
    * Gives a whole file its blob's name, in that order: on the medium, named, the name on the medium, in the books.
    * `handOver` gives back what was reserved for it, in the same moment that the blob counts.
    */
-  async #place(path: string, digest: Digest, sizeBytes: number, handOver: () => void | Promise<void>): Promise<void> {
+  async #place(
+    path: string,
+    digest: Digest,
+    sizeBytes: number,
+    sums: Buffer,
+    handOver: () => void | Promise<void>,
+  ): Promise<void> {
     const { books, room, folder, blobFolders } = this.#parts
     await rename(path, folder.blob(digest))
     try {
       await blobFolders[algorithmOf(digest)].flushWhole()
       const before = books.find(digest)
-      books.enter(digest, sizeBytes, this.#clock.wallMs())
+      books.enter(digest, sizeBytes, this.#clock.wallMs(), sums)
       room.take(sizeBytes - (before?.sizeBytes ?? 0))
     } catch (error) {
       await removeFile(folder.blob(digest)) // a row that is left without its file is a miss
@@ -338,24 +350,13 @@ export class Disk implements AsyncDisposable {
     })
   }
 
-  /** One reading of a suspect for all who ask. @returns whether it may be served @throws {DiskError} */
-  #proveSuspect(digest: Digest): Promise<boolean> {
-    const underWay = this.#hashing.get(digest)
-    if (underWay) return underWay
-    const proof = this.#hashSuspect(digest).finally(() => this.#hashing.delete(digest))
-    this.#hashing.set(digest, proof)
-    return proof
-  }
-
-  async #hashSuspect(digest: Digest): Promise<boolean> {
-    await using blob = await this.#openFound(digest)
-    if (!blob) return false
-    if (await isRight(digest, blob)) {
-      this.#parts.books.trust(digest)
-      return true
-    }
-    await this.setAside(digest, 'its bytes are not its digest after the machine went down')
-    return false
+  /** Only the file of this inode: another fill may have brought the right bytes meanwhile. Never rejects. */
+  #setWrongAside(digest: Digest, inode: number, why: string): Promise<void> {
+    return this.#turns.run(digest, async () => {
+      const stats = await findRegular(this.#parts.folder.blob(digest)).catch(() => undefined) // unreadable is lost too
+      if (stats === undefined || stats.ino === inode) await this.#setBlobAside(digest, why)
+      else this.#open.part(digest)
+    })
   }
 }
 

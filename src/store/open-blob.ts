@@ -1,4 +1,6 @@
+import { lstatSync } from 'node:fs'
 import type { Digest } from '../oci/digest.ts'
+import type { Stamp } from './checks.ts'
 import { DiskError, diskErrorOf } from './disk-error.ts'
 import { OpenFile, READ_ONLY } from './files.ts'
 
@@ -6,13 +8,21 @@ import { OpenFile, READ_ONLY } from './files.ts'
 export type OpenBlob = AsyncDisposable & {
   readonly sizeBytes: number
   /**
-   * Reads from `offset` up to `end`, as many bytes as `into` takes.
-   * @returns fewer only at the blob's end @throws {DiskError}
+   * Reads from `offset` up to `end`, at most as many bytes as `into` takes.
+   * @returns how many; 0 at the end alone @throws {DiskError}
    */
   read(into: Buffer, offset: number, end: number): Promise<number>
 }
 
-type Shared = { users: number; readonly file: Promise<OpenFile | undefined> }
+/** One whose bytes nobody has compared: as many are read as `into` takes, fewer only at the blob's end. */
+export type RawBlob = OpenBlob & {
+  readonly inode: number
+  /** As the file is now; asked at once, which costs a twentieth of asking on the thread pool (M). */
+  stamp(): Stamp
+}
+
+type Opened = { readonly file: OpenFile; readonly inode: number }
+type Shared = { users: number; readonly opened: Promise<Opened | undefined> }
 
 /** Blobs under readers: one descriptor each, closed when the last reader leaves. */
 export class OpenBlobs {
@@ -46,22 +56,22 @@ export class OpenBlobs {
     path: string,
     sizeBytes: number,
     onError: (error: DiskError) => void,
-  ): Promise<OpenBlob | undefined> {
+  ): Promise<RawBlob | undefined> {
     const shared = this.#join(digest, path, sizeBytes)
-    let file: OpenFile | undefined
+    let opened: Opened | undefined
     try {
-      file = await shared.file
+      opened = await shared.opened
     } catch (thrown) {
       await this.#leave(digest, shared)
       const error = diskErrorOf(thrown, 'opening a blob')
       onError(error)
       throw error
     }
-    if (!file) {
+    if (!opened) {
       await this.#leave(digest, shared)
       return undefined
     }
-    return blobOf(file, sizeBytes, onError, () => this.#leave(digest, shared))
+    return blobOf({ ...opened, path, sizeBytes, onError, leave: () => this.#leave(digest, shared) })
   }
 
   #join(digest: Digest, path: string, sizeBytes: number): Shared {
@@ -70,7 +80,7 @@ export class OpenBlobs {
       found.users += 1
       return found
     }
-    const shared = { users: 1, file: openRegular(path, sizeBytes) }
+    const shared = { users: 1, opened: openRegular(path, sizeBytes) }
     this.#shared.set(digest, shared)
     return shared
   }
@@ -79,15 +89,15 @@ export class OpenBlobs {
     shared.users -= 1
     if (shared.users > 0) return
     if (this.#shared.get(digest) === shared) this.#shared.delete(digest)
-    const file = await shared.file.catch(() => undefined) // whoever opened it was told
-    await file?.close()
+    const opened = await shared.opened.catch(() => undefined) // whoever opened it was told
+    await opened?.file.close()
   }
 }
 
 /** Codes by which the path leads to no regular file of ours. */
 const NO_FILE: ReadonlySet<unknown> = new Set(['ENOENT', 'ELOOP', 'ENOTDIR', 'ENXIO', 'EISDIR'])
 
-async function openRegular(path: string, sizeBytes: number): Promise<OpenFile | undefined> {
+async function openRegular(path: string, sizeBytes: number): Promise<Opened | undefined> {
   let file: OpenFile
   try {
     file = await OpenFile.open(path, READ_ONLY)
@@ -97,7 +107,7 @@ async function openRegular(path: string, sizeBytes: number): Promise<OpenFile | 
   }
   try {
     const stats = await file.stat()
-    if (stats.isFile() && stats.size === sizeBytes) return file
+    if (stats.isFile() && stats.size === sizeBytes) return { file, inode: stats.ino }
   } catch (error) {
     await file.close()
     throw error
@@ -106,15 +116,29 @@ async function openRegular(path: string, sizeBytes: number): Promise<OpenFile | 
   return undefined
 }
 
-function blobOf(
-  file: OpenFile,
-  sizeBytes: number,
-  onError: (error: DiskError) => void,
-  leave: () => Promise<void>,
-): OpenBlob {
+/** What of the file at `path` changes with its content; undefined where it is not the file of this inode. */
+function findStamp(path: string, inode: number): Stamp {
+  try {
+    const stats = lstatSync(path, { throwIfNoEntry: false })
+    return stats?.ino === inode ? `${stats.ino} ${stats.size} ${stats.mtimeMs}` : undefined
+  } catch {
+    return undefined // a failing disk: what can't be asked is compared
+  }
+}
+
+type BlobParts = Opened & {
+  readonly path: string
+  readonly sizeBytes: number
+  readonly onError: (error: DiskError) => void
+  readonly leave: () => Promise<void>
+}
+
+function blobOf({ file, inode, path, sizeBytes, onError, leave }: BlobParts): RawBlob {
   let left: Promise<void> | undefined
   return {
     sizeBytes,
+    inode,
+    stamp: () => findStamp(path, inode),
     async read(into, offset, end) {
       const upTo = Math.min(end, sizeBytes)
       if (offset >= upTo) return 0

@@ -92,7 +92,7 @@ export async function startFills(capBytes = 1024 * MIB, outside: Outside = syste
       return fits
     },
     openSpool: (digest, sizeBytes) => disk.openSpool(digest, sizeBytes),
-    commit: (spool) => disk.commit(spool),
+    commit: (spool, sums) => disk.commit(spool, sums),
     setAside: (spool, why) => disk.setAside(spool, why),
   }
   const ends: FillEnd[] = []

@@ -3,7 +3,7 @@ import { expect, test } from 'vitest'
 import { systemOutside } from '../../src/base/clock.ts'
 import { OciError } from '../../src/base/errors.ts'
 import { KIB, MIB } from '../../src/base/units.ts'
-import { type BlobFound, FoundFilling, foundOnDisk } from '../../src/cache/blob-found.ts'
+import { BlobFound, DiskSeat, FillSeat, type Seat } from '../../src/cache/blob-found.ts'
 import { HIT } from '../../src/cache/facts.ts'
 import { errorOf } from '../../src/cache/fill.ts'
 import { digestOf } from '../../src/oci/digest.ts'
@@ -86,17 +86,20 @@ function spoil(house: House, { takesBytes, fits, isSlow }: { takesBytes: number;
 }
 
 async function openFor(house: House, sources: readonly ScriptedSource[], isSizeKnown: boolean): Promise<BlobFound> {
+  const again = () => takeSeat(house, sources, isSizeKnown)
+  return new BlobFound(await again(), again)
+}
+
+async function takeSeat(house: House, sources: readonly ScriptedSource[], isSizeKnown: boolean): Promise<Seat> {
   const blob = await house.disk.openBlob(DIGEST)
-  if (blob) return foundOnDisk(blob, HIT)
+  if (blob) return new DiskSeat(blob, HIT)
   const fill = house.join(BLOB, sources, {}, isSizeKnown)
   const reader = fill.enter()
   const told = await fill.told
-  if (told.at === 'open' && fill.sizeBytes !== undefined) {
-    return new FoundFilling(reader, fill.sizeBytes, HIT, () => openFor(house, sources, isSizeKnown))
-  }
+  if (told.at === 'open' && fill.sizeBytes !== undefined) return new FillSeat(reader, fill.sizeBytes, HIT)
   const end = await fill.ended
   reader.close()
-  if (end.at === 'kept') return await openFor(house, sources, isSizeKnown)
+  if (end.at === 'kept') return await takeSeat(house, sources, isSizeKnown)
   throw end.at === 'passed' ? new OciError('overloaded', 'passed') : errorOf(end)
 }
 

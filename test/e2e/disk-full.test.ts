@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import { expect, onTestFinished, test, vi } from 'vitest'
 import { systemOutside } from '../../src/base/clock.ts'
 import { silentLog } from '../../src/base/log.ts'
+import { checksumsOf } from '../../src/store/checksums.ts'
 import { Disk } from '../../src/store/disk.ts'
 import { contentOf } from '../store/content.ts'
 
@@ -48,7 +49,7 @@ test('fault 29: a disk that fills within a piece is an error of that piece, and 
   const into = Buffer.alloc(held)
   expect(await spool.read(into, 0, held)).toBe(held)
   expect(into.equals(bytes.subarray(0, held))).toBe(true)
-  await expect(disk.commit(spool)).rejects.toMatchObject({ name: 'DiskError' })
+  await expect(disk.commit(spool, checksumsOf(bytes))).rejects.toMatchObject({ name: 'DiskError' })
   expect(await spool.read(into, 0, held)).toBe(held)
   await spool.close()
   expect(disk.find(digest)).toBeUndefined()

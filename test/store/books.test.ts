@@ -4,6 +4,7 @@ import { digestOf } from '../../src/oci/digest.ts'
 import { Books } from '../../src/store/books.ts'
 import { newFolder } from './support.ts'
 
+const SUMS = Buffer.alloc(8)
 const digestAt = (number: number) => digestOf(Buffer.from(`blob ${number}`))
 
 async function booksOf(count: number): Promise<Books> {
@@ -42,9 +43,9 @@ test('a walk among blobs that were all just used gives the oldest use that it me
 test('totals follow every change, and are believed after a close', async () => {
   const path = join(await newFolder(), 'disk.sqlite')
   const books = Books.open(path)
-  books.enter(digestAt(1), 100, 1)
-  books.enter(digestAt(2), 200, 2)
-  books.enter(digestAt(1), 150, 3)
+  books.enter(digestAt(1), 100, 1, SUMS)
+  books.enter(digestAt(2), 200, 2, SUMS)
+  books.enter(digestAt(1), 150, 3, SUMS)
   expect([books.blobs, books.bytes]).toEqual([2, 350])
   expect(books.drop(digestAt(2))).toMatchObject({ sizeBytes: 200 })
   expect(books.drop(digestAt(2))).toBeUndefined()

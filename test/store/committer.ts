@@ -4,6 +4,7 @@
  */
 import { systemOutside } from '../../src/base/clock.ts'
 import { silentLog } from '../../src/base/log.ts'
+import { checksumsOf } from '../../src/store/checksums.ts'
 import { Disk } from '../../src/store/disk.ts'
 import { contentOf } from './content.ts'
 
@@ -27,7 +28,7 @@ async function commit(digest: Parameters<Disk['find']>[0], bytes: Buffer): Promi
       await spool.write(offset, bytes.subarray(offset, Math.min(offset + 100_000, end)))
     }
   }
-  await disk.commit(spool)
+  await disk.commit(spool, checksumsOf(bytes))
 }
 
 /** Large enough for a note midway. */

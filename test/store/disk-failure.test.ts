@@ -5,6 +5,7 @@ import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { expect, test, vi } from 'vitest'
 import { hexOf } from '../../src/oci/digest.ts'
+import { checksumsOf } from '../../src/store/checksums.ts'
 import { contentOf } from './content.ts'
 import { fill, heldClock, newFolder, openDisk, readAll } from './support.ts'
 
@@ -49,7 +50,7 @@ test('a blob that can’t get its name is not kept, and its readers read on from
   await spool.write(0, blob.bytes)
   await mkdir(join(folder, 'blobs', 'sha256', hexOf(blob.digest)))
 
-  await expect(disk.commit(spool)).rejects.toMatchObject({ name: 'DiskError' })
+  await expect(disk.commit(spool, checksumsOf(blob.bytes))).rejects.toMatchObject({ name: 'DiskError' })
 
   const into = Buffer.alloc(blob.bytes.length)
   expect(await spool.read(into, 0, into.length)).toBe(into.length)
@@ -108,7 +109,7 @@ test('fault 49: a blob that is still read through its spool is not removed', asy
   await using disk = await openDisk(await newFolder())
   const spool = await disk.openSpool(blob.digest, blob.bytes.length)
   await spool.write(0, blob.bytes)
-  await disk.commit(spool)
+  await disk.commit(spool, checksumsOf(blob.bytes))
 
   expect(await disk.remove(blob.digest)).toBe(0)
   expect(await spool.read(Buffer.alloc(10), 5, 100)).toBe(10)
@@ -166,7 +167,7 @@ test('fault 4: a spool that is set aside is closed, and the next one of its dige
   expect(right.held.bytes).toBe(0)
   await expect(wrong.read(Buffer.alloc(10), 0, 10)).rejects.toMatchObject({ name: 'DiskError' })
   await right.write(0, blob.bytes)
-  await disk.commit(right)
+  await disk.commit(right, checksumsOf(blob.bytes))
   expect((await readAll(disk, blob.digest))?.equals(blob.bytes)).toBe(true)
   expect(await readdir(join(folder, 'quarantine'))).toHaveLength(1)
 })

@@ -2,6 +2,7 @@ import { readdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import { hexOf } from '../../src/oci/digest.ts'
+import { checksumsOf } from '../../src/store/checksums.ts'
 import { contentOf } from './content.ts'
 import { fill, newFolder, openDisk, readAll } from './support.ts'
 
@@ -52,7 +53,7 @@ test('a spool takes pieces in any order and gives back only what it holds', asyn
   expect(into.subarray(0, 10_000)).toEqual(bytes.subarray(250_000, 260_000))
   expect(spool.held.gaps(bytes.length)).toEqual([{ start: 100_000, end: 200_000 }])
   expect(disk.usedBytes).toBe(bytes.length)
-  await expect(disk.commit(spool)).rejects.toMatchObject({ name: 'DiskError', kind: 'failed' })
+  await expect(disk.commit(spool, checksumsOf(bytes))).rejects.toMatchObject({ name: 'DiskError', kind: 'failed' })
   expect(await spool.read(into, 0, bytes.length)).toBe(100_000)
   await spool.close()
   expect(disk.find(digest)).toBeUndefined()
@@ -79,7 +80,7 @@ test('a spool that is kept is gone on with, in this process and in the next', as
   await using spool = await again.openSpool(digest, bytes.length)
   expect(spool.held.ranges).toEqual([{ start: 0, end: 200_000 }])
   await spool.write(200_000, bytes.subarray(200_000))
-  await again.commit(spool)
+  await again.commit(spool, checksumsOf(bytes))
 
   expect((await readAll(again, digest))?.equals(bytes)).toBe(true)
 })

@@ -1,6 +1,7 @@
 import { appendFile } from 'node:fs/promises'
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
+import { checksumsOf } from '../../src/store/checksums.ts'
 import { RangeSet } from '../../src/store/ranges.ts'
 import { contentOf } from './content.ts'
 import { newFolder, openDisk, readAll } from './support.ts'
@@ -46,7 +47,7 @@ test('whatever is written, read, kept and restarted, a spool holds what was writ
 
       spool.grow(SIZE)
       for (const { start, end } of spool.held.gaps(SIZE)) await spool.write(start, content.bytes.subarray(start, end))
-      await disk.commit(spool)
+      await disk.commit(spool, checksumsOf(content.bytes))
       await spool.close()
 
       expect((await readAll(disk, content.digest))?.equals(content.bytes)).toBe(true)
@@ -67,7 +68,7 @@ test('what a kill left in a spool beyond its note does not keep the blob from be
 
   const spool = await disk.openSpool(content.digest, SIZE)
   await spool.write(500, content.bytes.subarray(500))
-  await disk.commit(spool)
+  await disk.commit(spool, checksumsOf(content.bytes))
   await spool.close()
 
   expect((await readAll(disk, content.digest))?.equals(content.bytes)).toBe(true)
@@ -81,7 +82,7 @@ test('pieces written at once at many places all arrive', async () => {
   await Promise.all(starts.toReversed().map((at) => spool.write(at, content.bytes.subarray(at, at + 500))))
 
   expect(spool.held.ranges).toEqual([{ start: 0, end: SIZE }])
-  await disk.commit(spool)
+  await disk.commit(spool, checksumsOf(content.bytes))
   expect((await readAll(disk, content.digest))?.equals(content.bytes)).toBe(true)
 })
 
@@ -119,7 +120,7 @@ test('a spool that ended takes no bytes, and ends once however often it is told 
   await Promise.all([spool.discard(), spool.keep(), spool.close()])
 
   await expect(spool.write(0, content.bytes)).rejects.toMatchObject({ name: 'DiskError' })
-  await expect(disk.commit(spool)).rejects.toMatchObject({ name: 'DiskError' })
+  await expect(disk.commit(spool, checksumsOf(content.bytes))).rejects.toMatchObject({ name: 'DiskError' })
   expect(disk.isDegraded).toBe(false)
   expect(disk.usedBytes).toBe(0)
 })
@@ -129,7 +130,7 @@ test('an empty blob is a blob', async () => {
   const empty = contentOf(1, 0)
   await using spool = await disk.openSpool(empty.digest, 0)
 
-  await disk.commit(spool)
+  await disk.commit(spool, checksumsOf(empty.bytes))
 
   expect(await readAll(disk, empty.digest)).toEqual(Buffer.alloc(0))
 })

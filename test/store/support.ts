@@ -6,6 +6,7 @@ import { type Clock, type Outside, systemOutside } from '../../src/base/clock.ts
 import type { Cap } from '../../src/base/config.ts'
 import { silentLog } from '../../src/base/log.ts'
 import type { Digest } from '../../src/oci/digest.ts'
+import { checksumsOf } from '../../src/store/checksums.ts'
 import { Disk } from '../../src/store/disk.ts'
 import type { Content } from './content.ts'
 
@@ -33,7 +34,7 @@ export function openDisk(folder: string, options: Options = {}): Promise<Disk> {
 export async function fill(disk: Disk, { digest, bytes }: Content): Promise<void> {
   await using spool = await disk.openSpool(digest, bytes.length)
   await spool.write(0, bytes)
-  await disk.commit(spool)
+  await disk.commit(spool, checksumsOf(bytes))
 }
 
 export async function readAll(disk: Disk, digest: Digest): Promise<Buffer | undefined> {
