@@ -49,17 +49,20 @@ export class CheckedReads {
     return undefined
   }
 
-  /**
-   * All bytes of a blob; they have its digest.
-   * @returns undefined where there is none @throws {DiskError} of kind `wrong` where it was set aside
-   */
+  /** All bytes of a blob; they have its digest. @returns undefined where there is none, or it was set aside */
   async readWhole(digest: Digest): Promise<Buffer | undefined> {
     await using raw = await this.#parts.openRaw(digest)
     if (!raw) return undefined
     const bytes = Buffer.allocUnsafeSlow(raw.sizeBytes)
-    await readOrBlame(() => raw.read(bytes, 0, raw.sizeBytes), this.#onWrong(digest, raw))
+    try {
+      await readOrBlame(() => raw.read(bytes, 0, raw.sizeBytes), this.#onWrong(digest, raw))
+    } catch (error) {
+      if (error instanceof DiskError && error.kind === 'wrong') return undefined
+      throw error
+    }
     if (digestOf(bytes, algorithmOf(digest)) === digest) return bytes
-    throw await this.#onWrong(digest, raw)(NOT_ITS_DIGEST)
+    await this.#parts.setAside(digest, raw.inode, NOT_ITS_DIGEST)
+    return undefined
   }
 
   /** Undefined where nothing of the blob may be believed yet. */

@@ -158,7 +158,7 @@ export class Disk implements AsyncDisposable {
 
   /**
    * All bytes of a blob of at most `bytesMax`; they have its digest.
-   * @returns undefined where there is none, or a larger one @throws {DiskError} of kind `wrong` where it was set aside
+   * @returns undefined where there is none, or a larger one, or one that was wrong @throws {DiskError}
    */
   async readWhole(digest: Digest, bytesMax: number): Promise<Buffer | undefined> {
     const found = this.find(digest)
