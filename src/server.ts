@@ -192,9 +192,9 @@ async function built(config: Config, upstreams: ByHost, given: Given, stack: Asy
     blobs: stack.use(new Blobs({ ...common, disk, links, fills })),
   }
   evictor.start()
-  watch(metrics, disk, fills)
   const accessLog = config.log.requests ? stack.use(openAccessLog(given, metrics)) : undefined
   const front = await openFront(config, upstreams, { ...given, accessLog, metrics, caches, asked })
+  watch(metrics, disk, fills, front)
   return { metrics, disk, index, fills, caches, front }
 }
 
@@ -323,14 +323,14 @@ function openAccessLog({ outside, isPretty, accessSink = toStandardOutput }: Giv
   return new AccessLog(accessSink, { clock: outside.clock, isPretty, onLost })
 }
 
-function watch(metrics: Metrics, disk: Disk, fills: Fills): void {
+function watch(metrics: Metrics, disk: Disk, fills: Fills, front: Front): void {
   metrics.watch({
     disk: () => {
-      const { blobs, quarantined } = disk.counts()
-      return { bytes: disk.usedBytes, capBytes: disk.capBytes, blobs, quarantined }
+      const { blobs, open, quarantined } = disk.counts()
+      return { bytes: disk.usedBytes, capBytes: disk.capBytes, blobs, open, quarantined }
     },
     isDegraded: () => disk.isDegraded,
-    fills: () => fills.count,
+    underWay: () => ({ fills: fills.count, fillReaders: fills.readers, answers: front.answersUnderWay }),
   })
 }
 

@@ -21,8 +21,13 @@ export type DiskNumbers = {
   readonly bytes: number
   readonly capBytes: number
   readonly blobs: number
+  /** Blobs that are read at this moment. */
+  readonly open: number
   readonly quarantined: number
 }
+
+/** What is under way at this moment: when nobody asks anything, all of it comes to 0. */
+export type UnderWay = { readonly fills: number; readonly fillReaders: number; readonly answers: number }
 
 type Child = { inc(amount?: number): void }
 type UpstreamTallies = { readonly bytes: Tally; readonly requests: ReadonlyMap<string, Tally> }
@@ -127,13 +132,16 @@ export class Metrics {
   }
 
   /** Gauges are asked for when somebody reads them. */
-  watch(parts: { disk: () => DiskNumbers; isDegraded: () => boolean; fills: () => number }): void {
-    const { disk } = parts
+  watch(parts: { disk: () => DiskNumbers; isDegraded: () => boolean; underWay: () => UnderWay }): void {
+    const { disk, underWay } = parts
     this.#gauge('disk_bytes', 'Bytes of blobs and spools on the disk', () => disk().bytes)
     this.#gauge('disk_cap_bytes', 'Bytes that the disk may hold', () => disk().capBytes)
     this.#gauge('disk_blobs', 'Blobs on the disk', () => disk().blobs)
     this.#watchedCounter('quarantined_total', 'Blobs and spools set aside: wrong bytes', () => disk().quarantined)
-    this.#gauge('fills_under_way', 'Fills under way', parts.fills)
+    this.#gauge('open_blobs', 'Blobs that are read', () => disk().open)
+    this.#gauge('fills_under_way', 'Fills under way', () => underWay().fills)
+    this.#gauge('fill_readers', 'Clients who read from a fill or wait at it', () => underWay().fillReaders)
+    this.#gauge('answers_under_way', 'Requests that wait for an answer or its rest', () => underWay().answers)
     const help = '1 while a part fails and is worked around'
     const isDegraded = this.#labelledGauge('degraded', help, 'part', (gauge) =>
       gauge.labels({ part: 'disk' }).set(parts.isDegraded() ? 1 : 0),

@@ -42,6 +42,11 @@ export class Fills implements AsyncDisposable {
     return this.#running.size + this.#queue.length
   }
 
+  /** Clients who read from one, or wait at it. */
+  get readers(): number {
+    return this.#all().reduce((sum, fill) => sum + fill.readers, 0)
+  }
+
   find(digest: Digest): Fill | undefined {
     return this.#underWay.get(digest)
   }

@@ -108,6 +108,11 @@ export class Front implements AsyncDisposable {
     }
   }
 
+  /** Requests that wait for their answer, or for the rest of it; what memory answers at once is never among them. */
+  get answersUnderWay(): number {
+    return this.#sockets.answersOwed
+  }
+
   /** Listens; port 0 takes any that is free. */
   async listen(at: { readonly host: string; readonly port: number }): Promise<AddressInfo> {
     const { promise, resolve, reject } = Promise.withResolvers<void>()

@@ -53,6 +53,11 @@ export class Sockets {
     response.once('close', () => this.#owed.delete(response))
   }
 
+  /** Answers that have begun to take time, and have not ended. */
+  get answersOwed(): number {
+    return this.#owed.size
+  }
+
   owes(socket: Socket): boolean {
     return [...this.#owed.values()].includes(socket)
   }

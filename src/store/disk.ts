@@ -31,6 +31,8 @@ import { Turns } from './turns.ts'
 
 export type DiskCounts = {
   readonly blobs: number
+  /** Blobs that are read, as such or through the spool that brought them. */
+  readonly open: number
   /** Of blobs alone. */
   readonly bytes: number
   readonly spools: number
@@ -123,7 +125,8 @@ export class Disk implements AsyncDisposable {
 
   counts(): DiskCounts {
     const { books, spools } = this.#parts
-    return { blobs: books.blobs, bytes: books.bytes, spools: spools.count, quarantined: this.#quarantine.count }
+    const open = this.#open.size + spools.readCount
+    return { blobs: books.blobs, bytes: books.bytes, open, spools: spools.count, quarantined: this.#quarantine.count }
   }
 
   /** What the books say: from memory, or a prepared statement. */

@@ -39,6 +39,11 @@ export class Spools {
     return this.#growing.size + this.#kept.size
   }
 
+  /** Blobs that are still read through the spools that brought them. */
+  get readCount(): number {
+    return this.#committed.size
+  }
+
   /** Whether a blob is still read through the spool that brought it. */
   isRead(digest: Digest): boolean {
     return this.#committed.has(digest)

@@ -58,9 +58,9 @@ test('what the disk holds is asked for when somebody reads it', async () => {
   let bytes = 1
   let isDegraded = false
   metrics.watch({
-    disk: () => ({ bytes, capBytes: 10, blobs: 2, quarantined: 4 }),
+    disk: () => ({ bytes, capBytes: 10, blobs: 2, open: 1, quarantined: 4 }),
     isDegraded: () => isDegraded,
-    fills: () => 3,
+    underWay: () => ({ fills: 3, fillReaders: 6, answers: 7 }),
   })
 
   expect(await read('millpond_disk_bytes')).toBe('1')
@@ -68,7 +68,10 @@ test('what the disk holds is asked for when somebody reads it', async () => {
   isDegraded = true
   expect(await read('millpond_disk_bytes')).toBe('5')
   expect(await read('millpond_degraded{part="disk"}')).toBe('1')
+  expect(await read('millpond_open_blobs')).toBe('1')
   expect(await read('millpond_fills_under_way')).toBe('3')
+  expect(await read('millpond_fill_readers')).toBe('6')
+  expect(await read('millpond_answers_under_way')).toBe('7')
   expect(await read('millpond_disk_cap_bytes')).toBe('10')
   expect(await read('millpond_quarantined_total')).toBe('4')
 })

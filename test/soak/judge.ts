@@ -1,0 +1,225 @@
+import { type Digest, digestOf, findDigest } from '../../src/oci/digest.ts'
+import type { Got } from './fetch.ts'
+import type { Truth } from './truth.ts'
+
+/** What must be nought at the end. */
+const CRIMES = [
+  'wrong bodies',
+  'leaks',
+  'untrue tags',
+  'false absences',
+  'late answers',
+  'internal errors',
+  'unanswered',
+  'crashes',
+  'bad stops',
+  'misnamed blobs',
+  'books unlike disk',
+  'left under way',
+  'descriptors left',
+  'memory left',
+  'unhealed',
+] as const
+export type Crime = (typeof CRIMES)[number]
+
+/** Answers begin within 20 s (contracts.md §5); the rest is a loaded machine's. */
+const ANSWER_MS_MAX = 26_000
+const TOLD_MAX = 20
+
+/** How old an answer by tag may be: milliseconds since it was true. */
+export type Windows = { readonly freshMs: number; readonly errorMs: number; readonly negativeMs: number }
+
+/** What the judge must know of the world. */
+export type Circumstances = {
+  readonly truth: Truth
+  readonly windows: Windows
+  /** Bytes of everything there is. */
+  readonly bytesOf: ReadonlyMap<Digest, Buffer>
+  /** Whether the server was killed, stopped or suspended at any time from `fromMs` to `toMs`. */
+  readonly wasDisturbed: (fromMs: number, toMs: number) => boolean
+  /** When upstream last did wrong in that way, for that digest or host. */
+  readonly lastLieMs: (kind: 'flip' | 'digest' | 'length' | 'fault', about: string) => number | undefined
+  /** When the server last began with a clock that was behind: how old what it knew is, it cannot know since. */
+  readonly doubtSinceMs: () => number
+}
+
+export type TagAsked = { readonly host: string; readonly path: string; readonly tag: string }
+
+/** Says of each answer what it was; keeps the numbers, and what must never be. */
+export class Judge {
+  readonly counts = new Map<string, number>()
+  /** The first few of each kind, in words. */
+  readonly crimes = new Map<Crime, { count: number; readonly told: string[] }>()
+  onCrime: (crime: Crime, what: string) => void = () => {}
+  readonly #circumstances: Circumstances
+
+  constructor(circumstances: Circumstances) {
+    this.#circumstances = circumstances
+    for (const crime of CRIMES) this.crimes.set(crime, { count: 0, told: [] })
+  }
+
+  get isClean(): boolean {
+    return [...this.crimes.values()].every(({ count }) => count === 0)
+  }
+
+  accuse(crime: Crime, what: string): void {
+    const found = this.crimes.get(crime)
+    if (!found) return
+    found.count += 1
+    if (found.told.length < TOLD_MAX) found.told.push(what)
+    this.onCrime(crime, what)
+  }
+
+  count(what: string, by = 1): void {
+    this.counts.set(what, (this.counts.get(what) ?? 0) + by)
+  }
+
+  /** A blob, or a manifest by its digest, that exists upstream and may be shown. */
+  content(got: Got, host: string, digest: Digest): void {
+    if (!this.#common(got)) return
+    if (got.status === 404) this.#falseAbsence(got, host)
+    if (got.status === 200) this.#whole(got, digest)
+    if (got.status === 206) this.#part(got, digest)
+  }
+
+  /** A manifest by tag. @returns the digest that it may be taken for */
+  tag(got: Got, asked: TagAsked): Digest | undefined {
+    if (!this.#common(got)) return undefined
+    if (got.status === 404) {
+      this.#absentTag(got, asked)
+      return undefined
+    }
+    const told = got.status === 200 ? findDigest(String(got.headers['docker-content-digest'])) : undefined
+    if (got.status !== 200 || !told) return undefined
+    if (got.method === 'GET' && got.isWhole) this.#whole(got, told)
+    this.#trueTag(got, asked, told)
+    return told
+  }
+
+  /** Something that this client may not have, or that is not there: no 200, and no byte of it. */
+  forbidden(got: Got, what: string): void {
+    if (!this.#common(got)) return
+    const isShown = got.status === 200 || got.status === 206 || got.status === 304 || got.status === 416
+    if (isShown) this.accuse('leaks', `${got.method} ${got.path} got ${got.status}: ${what}`)
+  }
+
+  /** Anything else that is asked: it has an answer of these, or one that says that it cannot now. */
+  answered(got: Got, statuses: readonly number[]): void {
+    if (!this.#common(got) || got.status >= 500 || got.status === 429) return
+    if (!statuses.includes(got.status)) {
+      this.accuse('unanswered', `${got.method} ${got.path} got ${got.status}, not ${statuses.join(' or ')}`)
+    }
+  }
+
+  /** Counts it. @returns whether there is an answer to judge further */
+  #common(got: Got): boolean {
+    const { wasDisturbed } = this.#circumstances
+    const isDisturbed = wasDisturbed(got.beganMs, got.endedMs)
+    const aboutMs = (got.headMs ?? got.endedMs) - got.beganMs
+    if (aboutMs > ANSWER_MS_MAX && !isDisturbed && !got.hasLeft) {
+      this.accuse('late answers', `${got.method} ${got.path} began after ${Math.round(aboutMs)} ms`)
+    }
+    if (got.status === 0) {
+      this.count(got.hasLeft ? 'left' : isDisturbed ? 'refused: down' : 'refused: unanswered')
+      if (!got.hasLeft && !isDisturbed) this.accuse('unanswered', `${got.method} ${got.path}: ${got.why}`)
+      return false
+    }
+    if (got.status >= 400) {
+      this.count(`refused: ${refusalOf(got)}`)
+      if (got.status === 500) this.accuse('internal errors', `${got.method} ${got.path}: ${got.body}`)
+      return true
+    }
+    this.count(got.hasLeft ? 'left' : got.isWhole ? 'whole' : isDisturbed ? 'cut: down' : 'cut')
+    return true
+  }
+
+  #whole(got: Got, digest: Digest): void {
+    const { bytesOf } = this.#circumstances
+    const told = got.headers['docker-content-digest']
+    if (told !== digest) this.accuse('wrong bodies', `${got.path} says that it is ${told}`)
+    const sizeBytes = bytesOf.get(digest)?.length
+    const length = Number(got.headers['content-length'])
+    if (got.method === 'HEAD') {
+      if (length !== sizeBytes && !this.#wasLied('length', digest, got)) {
+        this.accuse('wrong bodies', `HEAD ${got.path} says ${length} bytes, not ${sizeBytes}`)
+      }
+      return
+    }
+    const wrong = got.isWhole ? digestOf(got.body) !== digest : !startsAlike(got.body, bytesOf.get(digest))
+    if (got.isWhole && wrong) {
+      this.accuse('wrong bodies', `${got.path} came whole and is ${digestOf(got.body)} (${got.body.length} bytes)`)
+    } else if (wrong) this.count('wrong bytes that were cut off')
+  }
+
+  /** A range of what is held is right. One of what is on its way may be wrong until the whole is verified. */
+  #part(got: Got, digest: Digest): void {
+    const bytes = this.#circumstances.bytesOf.get(digest) ?? Buffer.alloc(0)
+    const [, start, end, total] = /^bytes ([0-9]+)-([0-9]+)\/([0-9]+)$/.exec(got.headers['content-range'] ?? '') ?? []
+    if (start === undefined) return // several parts: counted alone
+    const isHit = /millpond; hit/.test(String(got.headers['cache-status']))
+    const isUnverified = !isHit && this.#wasLied('flip', digest, got)
+    if (Number(total) !== bytes.length && !this.#wasLied('length', digest, got)) {
+      this.accuse('wrong bodies', `${got.path} says that it has ${total} bytes, not ${bytes.length}`)
+    }
+    const want = bytes.subarray(Number(start), Number(end) + 1)
+    const isRight = got.isWhole ? want.equals(got.body) : startsAlike(got.body, want)
+    if (isRight) return
+    if (isUnverified || !got.isWhole) this.count('wrong bytes of unverified ranges')
+    else this.accuse('wrong bodies', `${got.path} ${got.headers['content-range']}: not those bytes`)
+  }
+
+  #wasLied(kind: 'flip' | 'digest' | 'length' | 'fault', about: string, got: Got): boolean {
+    const lastMs = this.#circumstances.lastLieMs(kind, about)
+    return lastMs !== undefined && lastMs > got.beganMs - 60_000
+  }
+
+  /** It is there, so 404 is a lie, unless upstream's own word led to it. */
+  #falseAbsence(got: Got, host: string): void {
+    if (this.#wasLied('digest', host, got)) this.count('absences that upstream told')
+    else this.accuse('false absences', `${got.method} ${got.path}: ${got.body}`)
+  }
+
+  #absentTag(got: Got, { host, path, tag }: TagAsked): void {
+    const { truth, windows } = this.#circumstances
+    const sinceMs = got.beganMs - windows.negativeMs - windows.errorMs
+    if (truth.wasTrue(`${host}/${path}`, tag, undefined, sinceMs, got.endedMs)) return
+    this.#falseAbsence(got, host)
+  }
+
+  #trueTag(got: Got, { host, path, tag }: TagAsked, digest: Digest): void {
+    const { truth, windows, doubtSinceMs, lastLieMs } = this.#circumstances
+    const repository = `${host}/${path}`
+    const answeredMs = got.headMs ?? got.endedMs
+    const wasTrueWithin = (ms: number) => truth.wasTrue(repository, tag, digest, got.beganMs - ms, answeredMs)
+    if (wasTrueWithin(windows.freshMs)) return
+    if (got.method === 'HEAD' && this.#wasLied('digest', host, got)) {
+      this.count('digests that upstream told')
+      return
+    }
+    const isUnsureFor = (ms: number) => got.beganMs < doubtSinceMs() + ms && wasTrueWithin(Infinity)
+    if (isUnsureFor(windows.freshMs)) {
+      this.count('tags of an unsure age')
+      return
+    }
+    const isStandIn = /fwd=stale/.test(String(got.headers['cache-status']))
+    const faultMs = lastLieMs('fault', host)
+    const hadFault = faultMs !== undefined && faultMs > got.beganMs - 20_000
+    const isWithin = wasTrueWithin(windows.errorMs) || isUnsureFor(windows.errorMs)
+    if (isStandIn && hadFault && isWithin) {
+      this.count('tags that stood in for upstream')
+      return
+    }
+    const about = `${repository}:${tag} was told to be ${digest}; ${got.headers['cache-status']}`
+    this.accuse('untrue tags', about)
+  }
+}
+
+const startsAlike = (part: Buffer, whole: Buffer | undefined): boolean =>
+  whole !== undefined && part.length <= whole.length && whole.subarray(0, part.length).equals(part)
+
+/** `502 UNAVAILABLE cut`: status, code, and what Cache-Status says went wrong. */
+function refusalOf({ status, headers, body }: Got): string {
+  const [, code = '-'] = /"code":"([A-Z_]+)"/.exec(body.toString('latin1', 0, 500)) ?? []
+  const [, detail = ''] = /detail=([\w-]+)/.exec(String(headers['cache-status'])) ?? []
+  return [status, code, detail].filter((each) => each !== '').join(' ')
+}
