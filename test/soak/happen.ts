@@ -13,6 +13,7 @@ export type Scene = {
   /** Names of blobs with a bit that was flipped on the disk. */
   readonly damaged: Set<string>
   readonly signal: AbortSignal
+  readonly note: (event: object) => void
 }
 
 const HOUR_MS = 3_600_000
@@ -41,7 +42,7 @@ export async function happen(fault: Fault, scene: Scene): Promise<void> {
   if (kind !== 'tag moves' && kind !== 'tag goes') world.noteLie('fault', host)
   switch (kind) {
     case 'lie':
-      return tell(fault, world)
+      return tell(fault, scene)
     case 'relay cuts all':
       return relay?.cutAll(isEven)
     case 'relay cuts next':
@@ -87,7 +88,7 @@ export async function happen(fault: Fault, scene: Scene): Promise<void> {
   }
 }
 
-function tell(fault: Fault, world: World): void {
+function tell(fault: Fault, { world, note }: Scene): void {
   const { host, isEven } = fault
   const rule = ruleOf(fault, {
     thief: isEven ? world.thief.origin.replace('127.0.0.1', 'localhost') : world.thief.origin,
@@ -95,6 +96,7 @@ function tell(fault: Fault, world: World): void {
     nowMs: () => performance.now(),
     onLie: (lie, seen) => {
       world.lieCounts.set(lie, (world.lieCounts.get(lie) ?? 0) + 1)
+      note({ lie, to: seen.summary })
       world.noteLie('fault', host)
       if (lie === 'flip') world.noteLie('flip', seen.reference)
       if (lie === 'other digest') world.noteLie('digest', host)

@@ -8,7 +8,7 @@ const FAKETIME = '/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1'
 const FAKETIME_ARM = FAKETIME.replace('x86_64', 'aarch64')
 const START_MS_MAX = 30_000
 
-export type Descriptors = { readonly files: number; readonly sockets: number; readonly others: number }
+export type Descriptors = { readonly files: readonly string[]; readonly sockets: number; readonly others: number }
 
 type Events = {
   /** It ended, and nobody had asked it to. */
@@ -151,9 +151,9 @@ export class Pond {
       (await readdir(folder).catch(() => [])).map((fd) => readlink(join(folder, fd)).catch(() => '')),
     )
     const held = links.filter((link) => link !== '')
-    const files = held.filter((link) => link.startsWith('/') && !link.startsWith('/dev/')).length
+    const files = held.filter((link) => link.startsWith('/') && !link.startsWith('/dev/'))
     const sockets = held.filter((link) => link.startsWith('socket:')).length
-    return { files, sockets, others: held.length - files - sockets }
+    return { files, sockets, others: held.length - files.length - sockets }
   }
 
   async residentBytes(): Promise<number> {

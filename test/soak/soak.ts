@@ -137,7 +137,7 @@ export class Soak implements AsyncDisposable {
   /** The schedule, as far as time goes; what ends the process waits until it serves again. */
   async #unfold(signal: AbortSignal): Promise<void> {
     const { world, pond, volume } = this
-    const scene: Scene = { world, pond, volume, damaged: this.#damaged, signal }
+    const scene: Scene = { world, pond, volume, damaged: this.#damaged, signal, note: (event) => this.#note(event) }
     const beganMs = performance.now()
     const underWay: Promise<void>[] = []
     let life = Promise.resolve()

@@ -24,6 +24,7 @@ export class Watch implements Disposable {
   #warmBytes = 0
   #life = 0
   #quarantinedInLife = 0
+  #lagSinceMs = 0
 
   /** @param onText is told all that is read */
   constructor(pond: Pond, world: World, onText: (text: string) => void) {
@@ -50,12 +51,21 @@ export class Watch implements Disposable {
     if (!reading) return undefined
     const { numbers, text } = reading
     this.#onText(text)
-    this.lagP99S = Math.max(this.lagP99S, numbers.get('millpond_event_loop_lag_seconds{quantile="0.99"}') ?? 0)
-    this.lagMaxS = Math.max(this.lagMaxS, numbers.get('millpond_event_loop_lag_seconds{quantile="1"}') ?? 0)
+    this.#noteLag(numbers)
     const quarantined = numbers.get('millpond_quarantined_total') ?? 0
     if (quarantined > this.#quarantinedInLife) this.quarantined += quarantined - this.#quarantinedInLife
     this.#quarantinedInLife = quarantined
     return reading
+  }
+
+  /** A loop that was suspended did not lag. */
+  #noteLag(numbers: Numbers): void {
+    const nowMs = performance.now()
+    const wasDisturbed = this.#pond.wasDisturbed(this.#lagSinceMs, nowMs)
+    this.#lagSinceMs = nowMs
+    if (wasDisturbed) return
+    this.lagP99S = Math.max(this.lagP99S, numbers.get('millpond_event_loop_lag_seconds{quantile="0.99"}') ?? 0)
+    this.lagMaxS = Math.max(this.lagMaxS, numbers.get('millpond_event_loop_lag_seconds{quantile="1"}') ?? 0)
   }
 
   /** Descriptors beyond those at rest and the connections to upstreams, which are kept for the next request. */
@@ -63,10 +73,11 @@ export class Watch implements Disposable {
     const now = await this.#pond.descriptors()
     const atRest = this.#atRest ?? now
     this.descriptors.end = sumOf(now)
-    const files = now.files - atRest.files
+    // SQLite maps one where it begins with what a killed process left
+    const files = now.files.filter((path) => !atRest.files.includes(path) && !path.endsWith('.sqlite-shm'))
     const sockets = now.sockets - atRest.sockets - this.#world.openConnections
     return [
-      ...(files > 0 ? [`${files} files more than at rest`] : []),
+      ...files.map((path) => `${path} is open still`),
       ...(sockets > SOCKETS_OF_OURS ? [`${sockets} sockets more than at rest`] : []),
     ]
   }
@@ -99,4 +110,4 @@ export class Watch implements Disposable {
 /** The connections by which the numbers are read and tokens are asked for. */
 const SOCKETS_OF_OURS = 4
 
-const sumOf = ({ files, sockets, others }: Descriptors): number => files + sockets + others
+const sumOf = ({ files, sockets, others }: Descriptors): number => files.length + sockets + others
