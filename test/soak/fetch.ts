@@ -21,6 +21,8 @@ export type Asking = {
 export type Got = {
   readonly method: string
   readonly path: string
+  /** The Range that was asked for. */
+  readonly range: string | undefined
   /** 0 where no answer came. */
   readonly status: number
   readonly headers: IncomingHttpHeaders
@@ -45,7 +47,7 @@ export async function fetchFrom(origin: string, path: string, asking: Asking): P
   const late = new AbortController()
   const signal = AbortSignal.any([asking.signal, late.signal])
   const timer = setTimeout(() => late.abort(new Error('out of patience')), PATIENCE_MS)
-  const got = { method, path, beganMs: began }
+  const got = { method, path, range: headers['range'], beganMs: began }
   const none = { status: 0, headers: {}, body: Buffer.alloc(0), isWhole: false, headMs: undefined }
   try {
     const message = await headOf(new URL(path, origin), { method, headers, agent, signal })

@@ -161,6 +161,9 @@ export class Judge {
     if (Number(total) !== bytes.length && !this.#wasLied('length', digest, got)) {
       this.accuse('wrong bodies', `${got.path} says that it has ${total} bytes, not ${bytes.length}`)
     }
+    if (!isAsked(got.range, Number(start), Number(end), bytes.length)) {
+      this.accuse('wrong bodies', `${got.path} gave ${got.headers['content-range']} for ${got.range}`)
+    }
     const want = bytes.subarray(Number(start), Number(end) + 1)
     const isRight = got.isWhole ? want.equals(got.body) : startsAlike(got.body, want)
     if (isRight) return
@@ -216,6 +219,13 @@ export class Judge {
 
 const startsAlike = (part: Buffer, whole: Buffer | undefined): boolean =>
   whole !== undefined && part.length <= whole.length && whole.subarray(0, part.length).equals(part)
+
+/** Whether a part is the one range that was asked for, as far as there are bytes. */
+function isAsked(range: string | undefined, start: number, end: number, sizeBytes: number): boolean {
+  const [, from, to = ''] = /^bytes=([0-9]+)-([0-9]*)$/.exec(range ?? '') ?? []
+  const last = sizeBytes - 1
+  return from !== undefined && start === Number(from) && end === (to === '' ? last : Math.min(Number(to), last))
+}
 
 /** `502 UNAVAILABLE cut`: status, code, and what Cache-Status says went wrong. */
 function refusalOf({ status, headers, body }: Got): string {

@@ -24,8 +24,9 @@ export function reportOf(soak: Soak): string {
     ...(others.length > 0 ? [`allowed: ${listOf(others)}`] : []),
     `faults: ${listOf([...soak.faultCounts])}`,
     `lies told: ${listOf([...world.lieCounts])}`,
-    `upstream: ${world.requests} requests, ${(world.upstreamBytes / MIB).toFixed(0)} MiB of ${(unique / MIB).toFixed(0)} unique: ${(world.upstreamBytes / unique).toFixed(2)} ×, on a disk of ${(volume.sizeBytes / MIB).toFixed(0)} MiB; ${world.resumes} resumes; ${watch.quarantined} quarantined`,
-    `restarts: ${pond.restarts}; recovery p50 ${ms(recoveries[Math.floor(recoveries.length / 2)])}, max ${ms(recoveries.at(-1))}`,
+    `upstream: ${world.requests} requests, ${mib(world.upstreamBytes)} MiB of ${mib(unique)} unique: ${(world.upstreamBytes / unique).toFixed(2)} ×`,
+    `disk: ${mib(volume.sizeBytes)} MiB; ${world.resumes} resumes, ${watch.quarantined} quarantined`,
+    `restarts: ${pond.restarts}; recovery p50 ${ms(recoveries[recoveries.length >> 1])}, max ${ms(recoveries.at(-1))}`,
     `loop lag: p99 ${ms(watch.lagP99S * 1000)}, max ${ms(watch.lagMaxS * 1000)}`,
     `rss MiB: ${extentOf(watch.residentBytes, MIB)}; descriptors: ${extentOf(watch.descriptors, 1)}`,
     ...[...crimes].map(([name, { count }]) => `${name}: ${count}`),
@@ -46,6 +47,7 @@ const listOf = (entries: readonly (readonly [string, number])[]): string =>
     .map(([name, count]) => `${name} ${count}`)
     .join(', ')
 
+const mib = (bytes: number): string => (bytes / MIB).toFixed(0)
 const ms = (value: number | undefined): string => (value === undefined ? '-' : `${Math.round(value)} ms`)
 
 const extentOf = ({ start, peak, end }: { start: number; peak: number; end: number }, unit: number): string =>

@@ -3,8 +3,8 @@
  * test/faults/ and beside the rooms).
  *
  * A real server process on a real SQLite and a tmpfs too small for what is asked of it, three upstreams that lie behind
- * relays that cut, clients who misbehave, and a schedule of faults, all drawn from one seed. The schedule replays by the
- * seed; the kernel's timing does not: what happened when is in the event log. Wants Linux, root and libfaketime.
+ * relays that cut, clients who misbehave, and a schedule of faults, all drawn from one seed. The schedule replays by it;
+ * the kernel's timing does not: what happened when is in the event log. Wants Linux, root and libfaketime.
  * Read next: soak.ts (the run), schedule.ts (what goes wrong), judge.ts (what is held against it).
  *
  *   npm run soak -- --seed 7 --seconds 120 --load 40

@@ -43,7 +43,7 @@ export class Volume implements Disposable {
     await rm(join(this.folder, 'ballast'), { force: true })
   }
 
-  /** Flips one bit of a blob's file, picked by `place` and `at` (0 to 1). @returns its name; undefined: there is none */
+  /** Flips one bit of a blob's file, picked by `place` and `at` (0 to 1). @returns its name, if there is one */
   async flip(place: number, at: number): Promise<string | undefined> {
     const folder = join(this.store, 'blobs', 'sha256')
     const names = (await readdir(folder).catch(() => [])).sort()

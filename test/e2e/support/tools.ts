@@ -13,6 +13,7 @@ export const DEBIAN_PACKAGES = [
   'gcc',
   'iptables',
   'libc6-dev',
+  'libfaketime',
   'openssl',
   'podman',
   'python3',
