@@ -89,9 +89,9 @@ export async function happen(fault: Fault, scene: Scene): Promise<void> {
 }
 
 function tell(fault: Fault, { world, note }: Scene): void {
-  const { host, isEven } = fault
+  const { host } = fault
   const rule = ruleOf(fault, {
-    thief: isEven ? world.thief.origin.replace('127.0.0.1', 'localhost') : world.thief.origin,
+    thief: world.thief.origin,
     sizeOf: (digest) => world.catalogue.bytesOf.get(digest as never)?.length ?? Number.NaN,
     nowMs: () => performance.now(),
     onLie: (lie, seen) => {

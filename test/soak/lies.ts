@@ -55,6 +55,10 @@ function kindsOf(lie: Lie): Kinds {
 
 const isStatus = (lie: Lie): boolean => ['429', '5xx', 'hang', 'refuse', 'realm of the thief'].includes(lie)
 
+const realmAt = (origin: string): string => `Bearer realm="${origin}/token",service="x"`
+/** By this name it is another host than the upstreams, whose own host may have realms on any port. */
+const strangerOf = (thief: string): string => thief.replace('127.0.0.1', 'localhost')
+
 function actOf({ lie, part, otherPart, isEven }: Fault, seen: Seen, { thief, sizeOf }: Liar): Act {
   const sizeBytes = sizeOf(seen.reference) || 1_000
   const at = Math.floor(part * sizeBytes)
@@ -88,9 +92,9 @@ function actOf({ lie, part, otherPart, isEven }: Fault, seen: Seen, { thief, siz
     case 'refuse':
       return { refuse: true }
     case 'to the thief':
-      return { redirect: `${thief}/v2/x/blobs/${seen.reference}?sig=told-to-thief` }
+      return { redirect: `${isEven ? thief : strangerOf(thief)}/v2/x/blobs/${seen.reference}?sig=told-to-thief` }
     case 'realm of the thief':
-      return { status: 401, headers: { 'www-authenticate': `Bearer realm="${thief}/token",service="x"` }, body: '{}' }
+      return { status: 401, headers: { 'www-authenticate': realmAt(strangerOf(thief)) }, body: '{}' }
     case 'chunked':
       return { framing: 'chunked' }
     case 'without length':
