@@ -3,7 +3,7 @@
  * test/faults/ and beside the rooms).
  *
  * A real server process on a real SQLite and a tmpfs too small for what is asked of it, three upstreams that lie behind
- * relays that cut, clients who misbehave, and a schedule of faults: all drawn from one seed. The schedule replays by it,
+ * relays that cut, clients who misbehave, and a schedule of faults: all drawn from one seed. The schedule replays,
  * the kernel's timing does not: what happened when is in the event log. Wants Linux, root and libfaketime.
  * Read next: soak.ts (the run), schedule.ts (what goes wrong), judge.ts (what is held against it).
  *
