@@ -20,8 +20,7 @@ type Way = 'mirror' | 'mirror with a path' | 'hosts.toml' | 'prefix'
 export async function openDockerd(house: House, { engine, way }: DockerdOptions): Promise<Client> {
   await using opening = new AsyncDisposableStack()
   const folder = opening.use(await Folder.open())
-  const etc = await writeSettings(folder, house, { engine, way })
-  const docker = await (engine === '20.10' ? startOld : startCurrent)(opening, folder, etc)
+  const docker = await startEngine(opening, folder, engine, await settingsOf(folder, house, way))
   const name = (wanted: Wanted) => (way === 'prefix' ? prefixedNameOf(wanted, house) : nameOf(wanted))
   const opened = opening.move()
   return {
@@ -36,25 +35,41 @@ export async function openDockerd(house: House, { engine, way }: DockerdOptions)
   }
 }
 
-type Docker = (...args: string[]) => Promise<string>
+/** Asks a daemon of one's own, as docker's command does. */
+export type Docker = (...args: string[]) => Promise<string>
 
-const runOf = (docker: Docker, name: string) => docker('run', '--rm', '--network', 'none', '--pull', 'never', name)
+type EngineSettings = {
+  readonly mirrors: readonly string[]
+  /** The folder that is to stand for /etc/docker, if one is. */
+  readonly etc?: string | undefined
+}
 
-type Etc = string | undefined
-
-/** Gives the folder that is to stand for /etc/docker, if one is. */
-async function writeSettings(folder: Folder, house: House, { engine, way }: DockerdOptions): Promise<Etc> {
-  const { url } = house.millpond
-  const mirrors = { mirror: [url], 'mirror with a path': [`${url}/docker.io`], 'hosts.toml': [], prefix: [] }[way]
+/** A dockerd whose all is below `folder`. */
+export async function startEngine(
+  opening: AsyncDisposableStack,
+  folder: Folder,
+  engine: DockerdOptions['engine'],
+  { mirrors, etc }: EngineSettings,
+): Promise<Docker> {
   // The runc that is built here knows no seccomp, which its build leaves out by default.
   const profile = engine === 'current' ? { 'seccomp-profile': 'unconfined' } : {}
   await writeFile(folder.join('daemon.json'), JSON.stringify({ 'registry-mirrors': mirrors, ...profile }))
+  return (engine === '20.10' ? startOld : startCurrent)(opening, folder, etc)
+}
+
+const runOf = (docker: Docker, name: string) => docker('run', '--rm', '--network', 'none', '--pull', 'never', name)
+
+type Etc = EngineSettings['etc']
+
+async function settingsOf(folder: Folder, house: House, way: Way): Promise<EngineSettings> {
+  const { url } = house.millpond
+  const mirrors = { mirror: [url], 'mirror with a path': [`${url}/docker.io`], 'hosts.toml': [], prefix: [] }[way]
   for (const upstream of way === 'hosts.toml' ? Object.keys(house.fronts) : []) {
     await mkdir(folder.join('etc', 'certs.d', upstream), { recursive: true })
     const hosts = `[host."${url}"]\n  capabilities = ["pull", "resolve"]\n`
     await writeFile(folder.join('etc', 'certs.d', upstream, 'hosts.toml'), hosts)
   }
-  return way === 'hosts.toml' ? folder.join('etc') : undefined
+  return { mirrors, etc: way === 'hosts.toml' ? folder.join('etc') : undefined }
 }
 
 async function startOld(opening: AsyncDisposableStack, folder: Folder): Promise<Docker> {

@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { type Catalogue, publishCatalogue } from './catalogue.ts'
 import { Folder } from './folder.ts'
 import { Front } from './front.ts'
-import { Millpond } from './millpond.ts'
+import { Millpond, type Settings } from './millpond.ts'
 import { Publisher } from './publisher.ts'
 import { startRegistry } from './registry.ts'
 import { PRIVATE_PREFIX, READER, TokenServer } from './token-server.ts'
@@ -10,7 +10,8 @@ import { PRIVATE_PREFIX, READER, TokenServer } from './token-server.ts'
 const LOOK_MS = 50
 const IDLE_MS = 20_000
 
-type Parts = Pick<House, 'millpond' | 'catalogue' | 'sizeOf' | 'fronts'>
+type Parts = Pick<House, 'millpond' | 'catalogue' | 'sizeOf' | 'fronts' | 'tokens'>
+type SettingsOf = (folder: Folder) => Promise<Partial<Settings>>
 type Stacks = { readonly upstream: AsyncDisposableStack; readonly all: AsyncDisposableStack }
 
 export type UpstreamName = 'docker.io' | 'registry.example'
@@ -25,10 +26,12 @@ export class House implements AsyncDisposable {
   /** The size of whatever was published, by digest. */
   readonly sizeOf: ReadonlyMap<string, number>
   readonly fronts: Readonly<Record<UpstreamName, Front>>
+  readonly tokens: TokenServer
   readonly #upstream: AsyncDisposableStack
   readonly #all: AsyncDisposableStack
 
-  static async open(): Promise<House> {
+  /** @param settingsOf what its Millpond is told besides its upstreams; files of it go into the folder */
+  static async open(settingsOf: SettingsOf = async () => ({})): Promise<House> {
     await using all = new AsyncDisposableStack()
     const folder = all.use(await Folder.open())
     const upstream = all.use(new AsyncDisposableStack())
@@ -40,8 +43,9 @@ export class House implements AsyncDisposable {
     }
     const publisher = new Publisher(registry, tokens)
     const catalogue = await publishCatalogue(publisher, registry, folder)
-    const millpond = all.use(await Millpond.start(folder, upstreamsOf(fronts)))
-    return new House({ millpond, catalogue, sizeOf: publisher.sizeOf, fronts, upstream, all: all.move() })
+    const settings = { upstreams: upstreamsOf(fronts), ...(await settingsOf(folder)) }
+    const millpond = all.use(await Millpond.start(folder, settings))
+    return new House({ millpond, catalogue, sizeOf: publisher.sizeOf, fronts, tokens, upstream, all: all.move() })
   }
 
   private constructor(parts: Parts & Stacks) {
@@ -49,6 +53,7 @@ export class House implements AsyncDisposable {
     this.catalogue = parts.catalogue
     this.sizeOf = parts.sizeOf
     this.fronts = parts.fronts
+    this.tokens = parts.tokens
     this.#upstream = parts.upstream
     this.#all = parts.all
   }

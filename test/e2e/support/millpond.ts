@@ -8,31 +8,40 @@ import type { Folder } from './folder.ts'
 const CHECKOUT = fileURLToPath(new URL('../../../', import.meta.url))
 const LOG_FILE = 'millpond.log'
 
+export type Settings = { readonly upstreams: object } & Partial<Record<'tls' | 'access', object>>
+
+type Place = { readonly port: number; readonly adminPort: number; readonly scheme: 'http' | 'https' }
+
 /** Millpond as its users run it: a process of its own, with a configuration file. */
 export class Millpond implements AsyncDisposable {
   readonly port: number
   readonly #folder: Folder
+  readonly #adminPort: number
+  readonly #scheme: Place['scheme']
   #daemon: Daemon | undefined
 
-  /** @param upstreams the `upstreams` of its configuration */
-  static async start(folder: Folder, upstreams: object): Promise<Millpond> {
-    const port = await freePort()
+  /** @param settings the keys of its configuration besides those of this place */
+  static async start(folder: Folder, settings: Settings): Promise<Millpond> {
+    const [port, adminPort] = [await freePort(), await freePort()]
     const config = {
       listen: `127.0.0.1:${port}`,
-      admin: { listen: `127.0.0.1:${await freePort()}` },
+      admin: { listen: `127.0.0.1:${adminPort}` },
       disk: { folder: folder.join('millpond'), cap: '2GiB' },
       wellKnown: false,
-      upstreams,
+      ...settings,
     }
     await writeFile(folder.join('millpond.yaml'), stringify(config))
-    const millpond = new Millpond(folder, port)
+    const scheme = settings.tls === undefined ? 'http' : 'https'
+    const millpond = new Millpond(folder, { port, adminPort, scheme })
     await millpond.#start()
     return millpond
   }
 
-  private constructor(folder: Folder, port: number) {
+  private constructor(folder: Folder, { port, adminPort, scheme }: Place) {
     this.#folder = folder
     this.port = port
+    this.#adminPort = adminPort
+    this.#scheme = scheme
   }
 
   /** `address:port`, as clients want it. */
@@ -41,7 +50,7 @@ export class Millpond implements AsyncDisposable {
   }
 
   get url(): string {
-    return `http://${this.host}`
+    return `${this.#scheme}://${this.host}`
   }
 
   /** SIGTERM, and a new start on the same disk. */
@@ -79,7 +88,7 @@ export class Millpond implements AsyncDisposable {
       logFile: this.#folder.join(LOG_FILE),
       cwd: this.#folder.path,
       env: { PATH: '/usr/bin:/bin', HOME: this.#folder.path },
-      isReady: async () => (await fetch(`${this.url}/v2/`)).status === 200,
+      isReady: async () => (await fetch(`http://127.0.0.1:${this.#adminPort}/readyz`)).status === 200,
     })
   }
 }

@@ -8,14 +8,18 @@ import { goTool } from './tools.ts'
 
 const NAMESPACE = 'e2e'
 
-export type NodeOptions = Pick<ContainerdOptions, 'version' | 'fetchesInParallel'> & { readonly by: 'ctr' | 'crictl' }
+export type NodeOptions = Pick<ContainerdOptions, 'version' | 'fetchesInParallel'> & {
+  readonly by: 'ctr' | 'crictl'
+  /** What its hosts.toml files say of Millpond besides, given the URL that they name it by. */
+  readonly settingsOf?: (url: string) => readonly string[]
+}
 
 /** A node with containerd whose hosts.toml files name Millpond, asked by ctr or, through CRI, by crictl. */
 export async function openNode(house: House, options: NodeOptions): Promise<Client> {
   await using opening = new AsyncDisposableStack()
   const folder = opening.use(await Folder.open())
   const hostsFolder = folder.join('certs.d')
-  await writeHosts(hostsFolder, house)
+  await writeHosts(hostsFolder, house, options.settingsOf ?? (() => []))
   const containerd = opening.use(await startContainerd({ ...options, folder, hostsFolder }))
   const client = options.by === 'ctr' ? ctrOf(containerd, hostsFolder, house) : crictlOf(containerd, folder)
   const opened = opening.move()
@@ -26,16 +30,21 @@ export async function openNode(house: House, options: NodeOptions): Promise<Clie
  * Docker Hub by a path and `ns`, as containerd's documents have it for mirrors that know no `ns`; any other upstream by
  * `ns` alone. Docker Hub's `server` is a closed port, as the proxy for all others is: nothing goes past Millpond.
  */
-async function writeHosts(hostsFolder: string, house: House): Promise<void> {
+async function writeHosts(
+  hostsFolder: string,
+  house: House,
+  settingsOf: (url: string) => readonly string[],
+): Promise<void> {
   const { url } = house.millpond
   const capabilities = '  capabilities = ["pull", "resolve"]'
   const hosts = {
-    _default: [`[host."${url}"]`, capabilities],
+    _default: [`[host."${url}"]`, capabilities, ...settingsOf(url)],
     'docker.io': [
       'server = "http://127.0.0.1:9"',
       `[host."${url}/v2/docker.io"]`,
       capabilities,
       '  override_path = true',
+      ...settingsOf(`${url}/v2/docker.io`),
     ],
   }
   for (const [upstream, lines] of Object.entries(hosts)) {

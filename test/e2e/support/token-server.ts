@@ -27,6 +27,8 @@ export class TokenServer implements AsyncDisposable {
   #url = ''
   /** Requests answered with a token, by account name; '' is nobody. */
   readonly tokensOf = new Map<string, number>()
+  /** Requests with credentials that are nobody's. */
+  refused = 0
 
   static async open(folder: Folder): Promise<TokenServer> {
     const keyFile = folder.join('token.key')
@@ -63,6 +65,7 @@ export class TokenServer implements AsyncDisposable {
     const url = new URL(request.url ?? '/', this.#url)
     const who = accountOf(request.headers.authorization)
     if (url.pathname !== '/token' || who === undefined) {
+      this.refused += who === undefined ? 1 : 0
       response.writeHead(url.pathname === '/token' ? 401 : 404, { 'content-type': 'application/json' })
       response.end('{"errors":[{"code":"UNAUTHORIZED","message":"no such account"}]}')
       return
