@@ -1,7 +1,7 @@
 import { LRUCache } from 'lru-cache'
 import type { Digest } from '../oci/digest.ts'
 import type { FillEnd } from './fill.ts'
-import type { Source } from './source.ts'
+import { idOf, type Source } from './source.ts'
 
 const CASES_MAX = 1_000
 /** A source that sent wrong bytes for a digest is passed over for so long, where there is another. */
@@ -29,16 +29,24 @@ export class Blame {
       this.#cases.set(digest, { liars: new Set([...liars, only]), suspects: suspects.filter((name) => name !== only) })
   }
 
+  /** Those of whom nothing bad is known: no other is asked besides the ones that a fill began with. */
+  unblamed(digest: Digest, sources: readonly Source[]): readonly Source[] {
+    const found = this.#cases.get(digest)
+    return found ? sources.filter((source) => !isBlamed(found, idOf(source))) : sources
+  }
+
   /** Whom to ask: those without blame; else the first suspect, alone; all, where each of them lied. */
   trusted(digest: Digest, sources: readonly Source[]): readonly Source[] {
     const found = this.#cases.get(digest)
     if (!found) return sources
-    const others = sources.filter(({ name }) => !found.liars.has(name))
-    const unsuspected = others.filter(({ name }) => !found.suspects.includes(name))
+    const others = sources.filter((source) => !found.liars.has(idOf(source)))
+    const unsuspected = others.filter((source) => !found.suspects.includes(idOf(source)))
     if (unsuspected.length > 0) return unsuspected
-    const suspect = found.suspects.flatMap((name) => others.filter((source) => source.name === name))[0]
+    const suspect = found.suspects.flatMap((id) => others.filter((source) => idOf(source) === id))[0]
     if (suspect) return [suspect]
     this.#cases.delete(digest)
     return sources
   }
 }
+
+const isBlamed = ({ liars, suspects }: Case, id: string): boolean => liars.has(id) || suspects.includes(id)

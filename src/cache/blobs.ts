@@ -17,7 +17,7 @@ import type { Aim } from './fill-reader.ts'
 import type { Fills } from './fills.ts'
 import type { Links } from './links.ts'
 import { ABSENT_MS, DENIED_MS, keyOf, Negatives } from './negatives.ts'
-import { sourcesOf } from './source.ts'
+import { type Source, sourcesOf } from './source.ts'
 import type { Want } from './streams.ts'
 import type { Verdicts } from './verdicts.ts'
 import { copyOf, within } from './waiting.ts'
@@ -195,13 +195,16 @@ export class Blobs implements AsyncDisposable {
   }
 
   #join(repository: Repository, digest: Digest, sizeBytes: number | undefined, from: Beginning) {
-    const { fills, upstreamOf } = this.#parts
-    return fills.joinOrStart(digest, () => ({
+    return this.#parts.fills.joinOrStart(digest, () => ({
       repository,
-      sources: sourcesOf(upstreamOf(repository)?.endpoints ?? [], repository.path, digest),
+      sources: this.#sourcesOf(repository, digest),
       sizeBytes,
       first: firstOf(from, sizeBytes),
     }))
+  }
+
+  #sourcesOf(repository: Repository, digest: Digest): readonly Source[] {
+    return sourcesOf(this.#parts.upstreamOf(repository)?.endpoints ?? [], repository, digest)
   }
 
   /** Waits at a fill until it can be answered from, or is over. @throws {OciError} */
@@ -215,6 +218,7 @@ export class Blobs implements AsyncDisposable {
     let taken: Seat | undefined
     try {
       if (!isNew && !isLinked) await this.#proof.ask(repository, digest, this.#closing.signal)
+      if (!isNew) this.#parts.fills.lend(fill, this.#sourcesOf(repository, digest))
       const told = await this.#told(repository, digest, fill)
       if (told.at === 'open' && isNew && !isLinked) await this.#linked(repository, digest, told.isPublic)
       const size = fill.sizeBytes
@@ -253,7 +257,7 @@ export class Blobs implements AsyncDisposable {
     const isAbsent = end.at === 'failed' && end.why.at === 'absent'
     const isDenied = end.at === 'failed' && end.why.at === 'denied'
     const error = isAbsent ? blobUnknown() : isDenied ? blobDenied() : copyOf(errorOf(end))
-    const isOwn = of.host === repository.host && of.path === repository.path
+    const isOwn = keyOf(of, '') === keyOf(repository, '')
     if (!isOwn || end.at === 'mismatch' || end.at === 'stopped') return { error }
     if (isAbsent || isDenied) {
       this.#negatives.remember(keyOf(repository, digest), error, isAbsent ? ABSENT_MS : DENIED_MS)

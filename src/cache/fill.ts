@@ -8,7 +8,7 @@ import type { BlobOpen } from '../upstream/told.ts'
 import { type Aim, FillReader, type Followed } from './fill-reader.ts'
 import { type Keeper, Keeping } from './keeping.ts'
 import type { Place } from './place.ts'
-import type { Source } from './source.ts'
+import { idOf, type Source } from './source.ts'
 import { type Filled, Streams, type Want } from './streams.ts'
 import type { Failing } from './turns.ts'
 import type { Windows } from './window.ts'
@@ -123,6 +123,11 @@ export class Fill implements Filled, Followed {
     return reader
   }
 
+  /** Who joined by a right of his own lends it to the fill, for when its starter's is over. */
+  lend(sources: readonly Source[]): void {
+    this.#streams.add(sources)
+  }
+
   /** Stops fetching; what has come is kept for the next fill. */
   stop(): void {
     if (this.#state.at === 'filling') void this.#over({ at: 'stopped' })
@@ -187,7 +192,7 @@ export class Fill implements Filled, Followed {
     }
     if (told.sizeBytes !== undefined) this.#keeping.sizeIs(told.sizeBytes)
     this.#sizeBytes ??= told.sizeBytes
-    this.#contributors.add(source.name)
+    this.#contributors.add(idOf(source))
     this.#isTold = true
     this.#tell({ at: 'open', isPublic: told.isPublic })
   }

@@ -9,6 +9,7 @@
 import type { Digest } from '../oci/digest.ts'
 import { Blame } from './blame.ts'
 import { Fill, type FillEnd, type FillParts } from './fill.ts'
+import type { Source } from './source.ts'
 import { Windows } from './window.ts'
 
 /** How many may run; more wait. And how many of them without a reader: the first left stops, its spool is kept. */
@@ -75,6 +76,11 @@ export class Fills implements AsyncDisposable {
     this.#startNext()
     void fill.ended.then((end) => this.#ended(fill, end))
     return { fill, isNew: true }
+  }
+
+  /** Lends a fill the sources of one who joined it, and who was shown that he may. */
+  lend(fill: Fill, sources: readonly Source[]): void {
+    fill.lend(this.#blame.unblamed(fill.digest, sources))
   }
 
   /** Those that nobody reads stop, now and from now on; their spools are kept. */

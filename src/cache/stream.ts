@@ -3,6 +3,7 @@ import { OciError, ociErrorOf } from '../base/errors.ts'
 import { KIB, MIB } from '../base/units.ts'
 import type { Asked, BlobOpen } from '../upstream/told.ts'
 import type { Source } from './source.ts'
+import type { Sources } from './sources.ts'
 import { type Failing, Turns } from './turns.ts'
 
 /** Less than this from one turn is no progress. */
@@ -50,12 +51,7 @@ export type StreamEnd =
  * Failover and resume: each turn opens a source at the byte where the last one stopped. Never rejects.
  * Whether the bytes are right is told by the whole blob's digest alone.
  */
-export async function stream(
-  gap: Gap,
-  sources: readonly Source[],
-  outside: Outside,
-  signal: AbortSignal,
-): Promise<StreamEnd> {
+export async function stream(gap: Gap, sources: Sources, outside: Outside, signal: AbortSignal): Promise<StreamEnd> {
   const turns = new Turns(sources)
   let stepBytes = STEP_FIRST_BYTES
   while (gap.offset < gap.end) {

@@ -3,6 +3,7 @@ import { MIB } from '../base/units.ts'
 import type { BlobOpen } from '../upstream/told.ts'
 import type { Place } from './place.ts'
 import type { Source } from './source.ts'
+import { Sources } from './sources.ts'
 import { type Gap, type StreamEnd, stream } from './stream.ts'
 import type { Failing } from './turns.ts'
 
@@ -38,7 +39,7 @@ export interface Filled {
  */
 export class Streams {
   readonly #fill: Filled
-  readonly #sources: readonly Source[]
+  readonly #sources: Sources
   readonly #outside: Outside
   readonly #running = new Set<Running>()
   /** One stream, from the front, and far readers wait. */
@@ -49,7 +50,7 @@ export class Streams {
 
   constructor(fill: Filled, sources: readonly Source[], outside: Outside) {
     this.#fill = fill
-    this.#sources = sources
+    this.#sources = new Sources(sources)
     this.#outside = outside
   }
 
@@ -65,6 +66,11 @@ export class Streams {
     const [gap] = this.#fill.held.gaps(this.#fill.end)
     if (gap) this.#open({ offset: gap.start, end: this.#frontOnly ? this.#fill.end : gap.end, isRange: false })
     else this.#fill.idle()
+  }
+
+  /** More places to get the bytes from, once those that it began with are given up. */
+  add(sources: readonly Source[]): void {
+    this.#sources.add(sources)
   }
 
   /** From now on one stream, at the first gap: those elsewhere stop. */
