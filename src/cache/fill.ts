@@ -8,9 +8,8 @@ import type { BlobOpen } from '../upstream/told.ts'
 import { type Aim, FillReader, type Followed } from './fill-reader.ts'
 import { type Keeper, Keeping } from './keeping.ts'
 import type { Place } from './place.ts'
-import { idOf, type Source } from './source.ts'
+import { type Failing, idOf, type Source } from './source.ts'
 import { type Filled, Streams, type Want } from './streams.ts'
-import type { Failing } from './turns.ts'
 import type { Windows } from './window.ts'
 
 /** A whole body keeps back this much until the digest is right: a blob within it is answered once verified. */

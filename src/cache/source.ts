@@ -1,3 +1,4 @@
+import type { OciError } from '../base/errors.ts'
 import type { Digest } from '../oci/digest.ts'
 import type { Repository, RepositoryPath } from '../oci/names.ts'
 import type { Asked, BlobTold } from '../upstream/told.ts'
@@ -12,6 +13,9 @@ export interface Source {
   /** @throws {OciError} upstreamFailed, upstreamSlow, accountSpent */
   open(asked: Asked, signal: AbortSignal): Promise<BlobTold>
 }
+
+/** How a source disappointed: said 404, refused us, or failed in a way that is an error. */
+export type Failing = { readonly at: 'absent' } | { readonly at: 'denied' } | { readonly at: 'error'; error: OciError }
 
 type Opens = {
   readonly name: string

@@ -1,5 +1,4 @@
-import { idOf, type Source } from './source.ts'
-import type { Failing } from './turns.ts'
+import { type Failing, idOf, type Source } from './source.ts'
 
 /** More than any digest has that is pulled by many at once; who joins beyond it adds none. */
 const SOURCES_MAX = 64

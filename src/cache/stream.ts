@@ -2,9 +2,9 @@ import type { Outside } from '../base/clock.ts'
 import { OciError, ociErrorOf } from '../base/errors.ts'
 import { KIB, MIB } from '../base/units.ts'
 import type { Asked, BlobOpen } from '../upstream/told.ts'
-import type { Source } from './source.ts'
+import type { Failing, Source } from './source.ts'
 import type { Sources } from './sources.ts'
-import { type Failing, Turns } from './turns.ts'
+import { Turns } from './turns.ts'
 
 /** Less than this from one turn is no progress. */
 const PROGRESS_BYTES = 64 * KIB

@@ -2,10 +2,9 @@ import type { Outside } from '../base/clock.ts'
 import { MIB } from '../base/units.ts'
 import type { BlobOpen } from '../upstream/told.ts'
 import type { Place } from './place.ts'
-import type { Source } from './source.ts'
+import type { Failing, Source } from './source.ts'
 import { Sources } from './sources.ts'
 import { type Gap, type StreamEnd, stream } from './stream.ts'
-import type { Failing } from './turns.ts'
 
 /** A reader whom a stream reaches within so many bytes waits for it. */
 const NEAR_BYTES = 8 * MIB

@@ -1,5 +1,4 @@
-import type { OciError } from '../base/errors.ts'
-import type { Source } from './source.ts'
+import type { Failing, Source } from './source.ts'
 import type { Sources } from './sources.ts'
 
 /** Attempts at one source without progress before it is given up: before anyone was told a size, and after. */
@@ -11,9 +10,6 @@ const REST_MAX_MS = 8_000
 const LASTING: ReadonlySet<string> = new Set(['address', 'encoding', 'header', 'range', 'realm', 'redirect', 'size'])
 
 export type Turn = { readonly source: Source; readonly restMs: number }
-
-/** How a source disappointed: said 404, refused us, or failed in a way that is an error. */
-export type Failing = { readonly at: 'absent' } | { readonly at: 'denied' } | { readonly at: 'error'; error: OciError }
 
 /**
  * Whose turn it is in one stream. A source that failed hands over to the next of the same right; the same one again
