@@ -141,3 +141,17 @@ test('fault 53: while upstream is down a blob that nobody was told of costs two 
   expect(got.every(({ error }) => error instanceof OciError)).toBe(true)
   expect(source.asked).toHaveLength(2)
 })
+
+test('fault 56: an hour that passes at once asks upstream for nothing, and then for what somebody asks for', async () => {
+  const { upstream, house, names, image, get } = await given(100)
+  for (const name of names) await get(name)
+  const asked = upstream.requests.length
+
+  house.clock.advance(3_600_000)
+  const after = upstream.requests.length
+  const found = await get('v7')
+
+  expect(after).toBe(asked)
+  expect(found.digest).toBe(image.digest)
+  expect(upstream.requests.slice(asked)).toEqual(['HEAD /v2/team/app/manifests/v7'])
+})

@@ -37,6 +37,8 @@ export class Front implements AsyncDisposable {
   readonly counts = new Counts()
   /** Where a test may stop the bytes of blobs. */
   readonly gate = new Gate()
+  /** Whether it answers 503 to everything, as a registry in trouble does. */
+  isFailing = false
   readonly #registry: Registry
   readonly #tokens: TokenServer
   readonly #server: Server
@@ -84,6 +86,7 @@ export class Front implements AsyncDisposable {
       this.#open -= 1
     })
     this.counts.requests.push(`${asked.method} ${asked.url?.replace(/\?.*/, '')}`)
+    if (this.isFailing) return Promise.resolve(void answer.writeHead(503, { 'content-length': 0 }).end())
     return act().catch(() => void answer.destroy()) // a registry that was stopped is a connection that breaks
   }
 

@@ -1,0 +1,44 @@
+import { describe, expect, onTestFailed, test } from 'vitest'
+import type { Client, Wanted } from './support/client.ts'
+import { openDockerd } from './support/dockerd.ts'
+import { House } from './support/house.ts'
+import { openNode } from './support/node-client.ts'
+
+const CLIENTS: Readonly<Record<string, (house: House) => Promise<Client>>> = {
+  'containerd 2.4, asked by ctr': (house) => openNode(house, { version: '2.4', by: 'ctr' }),
+  'containerd 2.4, asked through CRI': (house) => openNode(house, { version: '2.4', by: 'crictl' }),
+  'dockerd 20.10': (house) => openDockerd(house, { engine: '20.10', way: 'mirror' }),
+  'dockerd current': (house) => openDockerd(house, { engine: 'current', way: 'mirror' }),
+}
+
+/** Docker Hub itself is a closed port to these clients: what they get, they have from Millpond. */
+describe.each(Object.entries(CLIENTS))('%s', (_name, open) => {
+  test('fault 88: while upstream answers 503 a client that has nothing still gets all that is held, and no 404', async () => {
+    await using house = await House.open()
+    onTestFailed(async () => console.error(`Millpond's log ended with\n${await house.millpond.tail()}`))
+    const { pond, spare } = house.catalogue
+    const held: Wanted = { upstream: 'docker.io', repository: pond.repository, reference: `:${pond.tag}` }
+    const never: Wanted = { upstream: 'docker.io', repository: spare.repository, reference: `:${spare.tag}` }
+    {
+      await using first = await open(house)
+      expect(await first.pull(held)).toContain(pond.digest)
+    }
+    await house.untilIdle()
+    await house.millpond.restart()
+    house.fronts['docker.io'].isFailing = true
+    await using second = await open(house)
+
+    const told = await second.pull(held)
+    const failed = await second.pull(never).then(
+      () => 'pulled',
+      () => 'failed',
+    )
+    const asked = await fetch(`${house.millpond.url}/v2/${never.repository}/manifests/${spare.tag}`)
+    house.fronts['docker.io'].isFailing = false
+    const absent = await fetch(`${house.millpond.url}/v2/${never.repository}/manifests/none`)
+
+    expect(told).toContain(pond.digest)
+    expect([failed, asked.status, absent.status]).toEqual(['failed', 502, 404])
+    expect(await second.pull(never)).toContain(spare.digest)
+  })
+})
