@@ -2,6 +2,7 @@ import { LRUCache } from 'lru-cache'
 import type { Outside } from '../base/clock.ts'
 import { OciError } from '../base/errors.ts'
 import type { Log } from '../base/log.ts'
+import { MIB } from '../base/units.ts'
 import type { Digest } from '../oci/digest.ts'
 import { essenceOf, MEDIA_TYPE } from '../oci/media-types.ts'
 import type { Repository, Tag } from '../oci/names.ts'
@@ -30,8 +31,9 @@ const TAGS_FRESH_MS = 0
 const REFERRERS_FRESH_MS = 10_000
 const PATIENCE_MS = 3_000
 const ANSWER_MS_MAX = 19_000
-/** Pages of referrers that are gathered. */
+/** Pages of referrers that are gathered, and their bytes: they are merged at once. */
 const PAGES_MAX = 20
+const REFERRERS_BYTES_MAX = 4 * MIB
 const REFUSED_MAX = 10_000
 
 export type ListingFound = {
@@ -287,12 +289,17 @@ async function askReferrers(
   const first = await upstream.getReferrers(path, digest, query, signal)
   if (first.at !== 'found') return first
   const pages = [first.bytes]
+  let { length: bytes } = first.bytes
   const [endpoint] = upstream.endpoints
   for (let next = nextQueryOf(first.link); next && endpoint && pages.length < PAGES_MAX; ) {
     const told = await endpoint.getReferrers(path, digest, next, signal)
     if (told.at !== 'found')
       throw new OciError('upstreamFailed', 'a page of the referrers is missing', { fault: 'status' })
     pages.push(told.bytes)
+    bytes += told.bytes.length
+    if (bytes > REFERRERS_BYTES_MAX) {
+      throw new OciError('upstreamFailed', 'the referrers are more than any client takes', { fault: 'size' })
+    }
     next = nextQueryOf(told.link)
   }
   const merged = pages.length > 1 ? mergedOf(pages) : undefined

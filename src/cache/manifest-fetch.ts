@@ -1,7 +1,7 @@
 import { OciError } from '../base/errors.ts'
 import type { Log } from '../base/log.ts'
 import { algorithmOf, type Digest, digestOf } from '../oci/digest.ts'
-import { MANIFEST_BYTES_MAX, readManifest } from '../oci/manifest.ts'
+import { MANIFEST_BYTES_MAX, type ManifestReading, readManifest } from '../oci/manifest.ts'
 import type { Reference, Repository, Tag } from '../oci/names.ts'
 import type { Absent, Denied, ManifestTold } from '../upstream/told.ts'
 import { askable, type UpstreamOf } from './asks.ts'
@@ -34,15 +34,16 @@ export class ManifestFetch {
     const told = await this.#get(repository, { digest }, signal)
     if (told.at !== 'found') return told
     const right = isOf(digest, told) ? told : await this.#elsewhere(repository, digest, signal)
-    return await this.#keep(repository, digest, right)
+    return await this.#keep(repository, digest, right, readManifest(right.bytes, right.contentType))
   }
 
   /** Our hash is the digest. @throws {OciError} upstreamFailed: it is no manifest, such as a login page */
   async byTag(repository: Repository, tag: Tag, signal: AbortSignal): Promise<Fetched> {
     const told = await this.#get(repository, { tag }, signal)
     if (told.at !== 'found') return told
-    if (readManifest(told.bytes, told.contentType).at === 'unreadable') throw notAManifest()
-    return await this.#keep(repository, digestOf(told.bytes), told)
+    const reading = readManifest(told.bytes, told.contentType)
+    if (reading.at === 'unreadable') throw notAManifest()
+    return await this.#keep(repository, digestOf(told.bytes), told, reading)
   }
 
   async #get(repository: Repository, reference: Reference, signal: AbortSignal): Promise<ManifestTold> {
@@ -73,9 +74,9 @@ export class ManifestFetch {
     })
   }
 
-  async #keep(repository: Repository, digest: Digest, told: Found): Promise<Fetched> {
+  async #keep(repository: Repository, digest: Digest, told: Found, reading: ManifestReading): Promise<Fetched> {
     const { store, links, prover } = this.#parts
-    const kept = await store.keep(digest, told.bytes, told.contentType)
+    const kept = await store.keep(digest, told.bytes, reading)
     await links.prove(repository, digest, told.isPublic)
     if (kept.manifest) prover.prove(repository, kept.manifest.children)
     return { at: 'found', kept }

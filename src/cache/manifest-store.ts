@@ -1,7 +1,13 @@
 import { LRUCache } from 'lru-cache'
 import type { Log } from '../base/log.ts'
 import type { Digest } from '../oci/digest.ts'
-import { type Descriptor, MANIFEST_BYTES_MAX, type Manifest, readManifest } from '../oci/manifest.ts'
+import {
+  type Descriptor,
+  MANIFEST_BYTES_MAX,
+  type Manifest,
+  type ManifestReading,
+  readManifest,
+} from '../oci/manifest.ts'
 import type { Disk } from '../store/disk.ts'
 import type { Index, ManifestFacts } from '../store/index.ts'
 
@@ -75,13 +81,12 @@ export class ManifestStore {
   }
 
   /**
-   * Takes in bytes whose digest was verified, and keeps them where it can: that it cannot costs no answer. A digest has
-   * one media type for good, the first.
+   * Takes in bytes whose digest was verified, with what they are, and keeps them where it can: that it cannot costs no
+   * answer. A digest has one media type for good, the first.
    *
    * @throws {OciError} manifestInvalid: it contradicts itself, or is schema 1
    */
-  async keep(digest: Digest, bytes: Buffer, contentType: string | undefined): Promise<KeptManifest> {
-    const reading = readManifest(bytes, contentType)
+  async keep(digest: Digest, bytes: Buffer, reading: ManifestReading): Promise<KeptManifest> {
     if (reading.at === 'refused') throw reading.error
     const told = reading.at === 'read' ? reading.manifest.mediaType : reading.mediaType
     const mediaType = this.peek(digest)?.mediaType ?? (await this.#factsOf(digest))?.mediaType ?? told

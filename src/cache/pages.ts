@@ -1,4 +1,8 @@
 import LinkHeader from 'http-link-header'
+import { findJson, type JsonBounds } from '../oci/json.ts'
+
+/** Of a page of 4 MiB: Google's registry lists each manifest beside the tags, by its digest. */
+const BOUNDS: JsonBounds = { depthMax: 32, valuesMax: 600_000, namesMax: 20_000 }
 
 /** A page as a client asks for it (distribution-spec, "Listing Tags"): at most `n`, after `last`. */
 export type Page = { readonly n?: number; readonly last?: string }
@@ -76,7 +80,7 @@ export function findCarried({ n, last }: Page): URLSearchParams | undefined {
 
 /** The tags in a listing, or undefined where it is none; some registries say null for none. */
 export function findTags(bytes: Buffer): readonly string[] | undefined {
-  const read = findJson(bytes)
+  const read = findJson(bytes, BOUNDS)
   if (typeof read !== 'object' || read === null || !('tags' in read)) return undefined
   if (read.tags === null) return []
   const isList = Array.isArray(read.tags) && read.tags.every((tag) => typeof tag === 'string')
@@ -91,15 +95,7 @@ export function mergedOf(pages: readonly Buffer[]): Buffer | undefined {
 }
 
 function findIndex(bytes: Buffer): { readonly manifests: readonly unknown[] } | undefined {
-  const read = findJson(bytes)
+  const read = findJson(bytes, BOUNDS)
   if (typeof read !== 'object' || read === null || !('manifests' in read)) return undefined
   return Array.isArray(read.manifests) ? { ...read, manifests: read.manifests } : undefined
-}
-
-function findJson(bytes: Buffer): unknown {
-  try {
-    return JSON.parse(bytes.toString())
-  } catch {
-    return undefined // a login page, or what a proxy says in place of upstream
-  }
 }

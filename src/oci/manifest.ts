@@ -1,10 +1,13 @@
 import { OciError } from '../base/errors.ts'
 import { type Digest, findDigest } from './digest.ts'
+import { findJson, type JsonBounds } from './json.ts'
 import { essenceOf, isIndexType, isManifestType, isSchema1Type, MEDIA_TYPE } from './media-types.ts'
 
 /** Larger ones are refused: containerd refuses them anyway. */
 export const MANIFEST_BYTES_MAX = 4 * 1024 * 1024
 const DESCRIPTORS_MAX = 10_000
+/** Descriptors with every field, and some dozens of names. */
+const BOUNDS: JsonBounds = { depthMax: 32, valuesMax: 30 * DESCRIPTORS_MAX, namesMax: 10_000 }
 
 export type Platform = { readonly os: string; readonly architecture: string; readonly variant?: string }
 
@@ -36,7 +39,7 @@ export type ManifestReading =
   | { readonly at: 'unreadable'; readonly mediaType: string }
   | { readonly at: 'refused'; readonly error: OciError }
 
-type Fields = ReadonlyMap<string, unknown>
+type Fields = Readonly<Record<string, unknown>>
 
 /** Reads a manifest as it came, with the Content-Type that came with it (image-spec, manifest.md, image-index.md). */
 export function readManifest(bytes: Uint8Array, contentType: string | undefined): ManifestReading {
@@ -44,9 +47,9 @@ export function readManifest(bytes: Uint8Array, contentType: string | undefined)
   if (told !== undefined && isSchema1Type(told)) return { at: 'refused', error: schema1() }
   const fields = fieldsOfBytes(bytes)
   if (!fields) return { at: 'unreadable', mediaType: told ?? MEDIA_TYPE.octets }
-  const version = fields.get('schemaVersion')
+  const version = fieldOf(fields, 'schemaVersion')
   if (version === 1) return { at: 'refused', error: schema1() }
-  const inside = stringOf(fields.get('mediaType'))
+  const inside = stringOf(fieldOf(fields, 'mediaType'))
   const mediaType = mediaTypeOf(told, inside, fields)
   if (version !== 2) return { at: 'unreadable', mediaType }
   const contradiction = contradictionIn(fields, told, inside)
@@ -61,7 +64,7 @@ function mediaTypeOf(told: string | undefined, inside: string | undefined, field
   if (told !== undefined && told !== '' && isManifestType(told)) return told
   if (inside !== undefined && isManifestType(inside)) return inside
   if (told !== undefined && told !== '' && !isGeneric(told)) return told
-  return fields.has('manifests') ? MEDIA_TYPE.ociIndex : MEDIA_TYPE.ociManifest
+  return Object.hasOwn(fields, 'manifests') ? MEDIA_TYPE.ociIndex : MEDIA_TYPE.ociManifest
 }
 
 const isGeneric = (told: string): boolean =>
@@ -69,7 +72,7 @@ const isGeneric = (told: string): boolean =>
 
 /** CVE-2021-41190: one document must not be an index to one reader and an image to another. */
 function contradictionIn(fields: Fields, told: string | undefined, inside: string | undefined): string | undefined {
-  if (fields.has('manifests') && (fields.has('layers') || fields.has('config'))) {
+  if (Object.hasOwn(fields, 'manifests') && (Object.hasOwn(fields, 'layers') || Object.hasOwn(fields, 'config'))) {
     return 'the manifest has both manifests and layers'
   }
   if (inside !== undefined && told !== undefined && isManifestType(told) && inside !== told) {
@@ -78,14 +81,15 @@ function contradictionIn(fields: Fields, told: string | undefined, inside: strin
   const shownAs = inside ?? told
   if (shownAs === undefined || !isManifestType(shownAs)) return undefined
   const isIndex = isIndexType(shownAs)
-  if (isIndex ? fields.has('layers') : fields.has('manifests')) return 'the manifest is not of the kind it says it is'
+  if (isIndex ? Object.hasOwn(fields, 'layers') : Object.hasOwn(fields, 'manifests'))
+    return 'the manifest is not of the kind it says it is'
   return undefined
 }
 
 function manifestOf(fields: Fields, mediaType: string, children: readonly Descriptor[]): Manifest {
-  const subject = descriptorOf(fields.get('subject'))
-  const artifactType = stringOf(fields.get('artifactType')) ?? configTypeOf(fields)
-  const annotations = annotationsOf(fields.get('annotations'))
+  const subject = descriptorOf(fieldOf(fields, 'subject'))
+  const artifactType = stringOf(fieldOf(fields, 'artifactType')) ?? configTypeOf(fields)
+  const annotations = annotationsOf(fieldOf(fields, 'annotations'))
   return {
     mediaType,
     isIndex: isIndexType(mediaType),
@@ -97,14 +101,15 @@ function manifestOf(fields: Fields, mediaType: string, children: readonly Descri
 }
 
 /** An image manifest without artifactType lends its config's media type (distribution-spec, "Listing Referrers"). */
-const configTypeOf = (fields: Fields): string | undefined => stringOf(fieldsOf(fields.get('config'))?.get('mediaType'))
+const configTypeOf = (fields: Fields): string | undefined =>
+  stringOf(fieldOf(fieldsOf(fieldOf(fields, 'config')), 'mediaType'))
 
 function childrenOf(fields: Fields): readonly Descriptor[] | undefined {
   const listed = ['manifests', 'layers', 'blobs'].flatMap((key) => {
-    const value = fields.get(key)
+    const value = fieldOf(fields, key)
     return Array.isArray(value) ? value : []
   })
-  if (fields.has('config')) listed.unshift(fields.get('config'))
+  if (Object.hasOwn(fields, 'config')) listed.unshift(fieldOf(fields, 'config'))
   if (listed.length > DESCRIPTORS_MAX) return undefined
   const children = listed.map(descriptorOf)
   return children.every((child) => child !== undefined) ? children : undefined
@@ -112,23 +117,23 @@ function childrenOf(fields: Fields): readonly Descriptor[] | undefined {
 
 function descriptorOf(value: unknown): Descriptor | undefined {
   const fields = fieldsOf(value)
-  const digest = findDigest(stringOf(fields?.get('digest')) ?? '')
-  const size = fields?.get('size')
+  const digest = findDigest(stringOf(fieldOf(fields, 'digest')) ?? '')
+  const size = fieldOf(fields, 'size')
   if (!digest || typeof size !== 'number' || !Number.isSafeInteger(size) || size < 0) return undefined
-  const platform = platformOf(fields?.get('platform'))
+  const platform = platformOf(fieldOf(fields, 'platform'))
   return {
     digest,
     sizeBytes: size,
-    mediaType: stringOf(fields?.get('mediaType')) ?? MEDIA_TYPE.octets,
+    mediaType: stringOf(fieldOf(fields, 'mediaType')) ?? MEDIA_TYPE.octets,
     ...(platform && { platform }),
   }
 }
 
 function platformOf(value: unknown): Platform | undefined {
   const fields = fieldsOf(value)
-  const os = stringOf(fields?.get('os'))
-  const architecture = stringOf(fields?.get('architecture'))
-  const variant = stringOf(fields?.get('variant'))
+  const os = stringOf(fieldOf(fields, 'os'))
+  const architecture = stringOf(fieldOf(fields, 'architecture'))
+  const variant = stringOf(fieldOf(fields, 'variant'))
   if (os === undefined || architecture === undefined) return undefined
   return { os, architecture, ...(variant !== undefined && { variant }) }
 }
@@ -136,25 +141,20 @@ function platformOf(value: unknown): Platform | undefined {
 function annotationsOf(value: unknown): Readonly<Record<string, string>> | undefined {
   const fields = fieldsOf(value)
   if (!fields) return undefined
-  const strings = [...fields].filter((entry): entry is [string, string] => typeof entry[1] === 'string')
+  const strings = Object.entries(fields).filter((entry): entry is [string, string] => typeof entry[1] === 'string')
   return Object.fromEntries(strings) // defines own keys, `__proto__` among them
 }
 
-/** Own keys only, so that `__proto__` is a key like any other. */
 function fieldsOf(value: unknown): Fields | undefined {
-  if (typeof value !== 'object' || value === null || Array.isArray(value)) return undefined
-  return new Map(Object.entries(value))
+  return typeof value === 'object' && value !== null && !Array.isArray(value) ? (value as Fields) : undefined
 }
 
-function fieldsOfBytes(bytes: Uint8Array): Fields | undefined {
-  if (bytes.length > MANIFEST_BYTES_MAX) return undefined
-  try {
-    const text = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes)
-    return fieldsOf(JSON.parse(text))
-  } catch {
-    return undefined // not UTF-8 or not JSON: whoever asked by digest gets the bytes all the same
-  }
-}
+/** Of its own alone, so that `__proto__` is a key like any other. */
+const fieldOf = (fields: Fields | undefined, key: string): unknown =>
+  fields !== undefined && Object.hasOwn(fields, key) ? fields[key] : undefined
+
+const fieldsOfBytes = (bytes: Uint8Array): Fields | undefined =>
+  bytes.length > MANIFEST_BYTES_MAX ? undefined : fieldsOf(findJson(bytes, BOUNDS))
 
 const stringOf = (value: unknown): string | undefined => (typeof value === 'string' ? value : undefined)
 
