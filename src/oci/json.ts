@@ -1,4 +1,4 @@
-/** What is read at once: reading more would stop the process for longer than the size of the bytes allows (fault 60). */
+/** What is read at once: more would stop the process for longer than the size of the bytes allows (fault 60). */
 export type JsonBounds = {
   readonly depthMax: number
   /** Of all objects and lists together, where an object or a list counts as four. */
