@@ -1,10 +1,10 @@
-import { readFileSync } from 'node:fs'
 import { resolve } from 'node:path'
 import { Admin } from './admin/admin.ts'
 import { Readiness } from './admin/readiness.ts'
 import { AccessLog, type AccessSink, toStandardOutput } from './base/access-log.ts'
 import { type Outside, systemOutside } from './base/clock.ts'
-import type { AccessConfig, Config, Listen, UpstreamConfig } from './base/config.ts'
+import type { Config, Listen, UpstreamConfig } from './base/config.ts'
+import { reloadedOf } from './base/config-reload.ts'
 import { upstreamsOf } from './base/config-upstreams.ts'
 import { connectionsWithin, descriptorsMax } from './base/descriptors.ts'
 import type { Fault } from './base/errors.ts'
@@ -14,22 +14,24 @@ import { Metrics } from './base/metrics.ts'
 import { type Proxies, proxiesIn } from './base/proxies.ts'
 import { Blobs } from './cache/blobs.ts'
 import { Evictor } from './cache/evictor.ts'
-import type { FillEnd } from './cache/fill.ts'
+import { faultsOf } from './cache/fill-faults.ts'
 import { Fills } from './cache/fills.ts'
 import { Links } from './cache/links.ts'
 import { Listings } from './cache/listings.ts'
 import { Manifests } from './cache/manifests.ts'
 import { Pins } from './cache/pins.ts'
+import { TagPolicies } from './cache/policies.ts'
 import { Prover } from './cache/prover.ts'
 import { Verdicts } from './cache/verdicts.ts'
 import { digestOf } from './oci/digest.ts'
 import { findRegistryHost, type RegistryHost, type Repository } from './oci/names.ts'
 import { openAccess } from './registry/access-open.ts'
 import { BlobAnswers } from './registry/blobs.ts'
-import { createFront, type Front, type FrontTls } from './registry/front.ts'
+import { createFront, type Front } from './registry/front.ts'
 import { ManifestAnswers } from './registry/manifests.ts'
 import { Registries } from './registry/registries.ts'
 import type { Passing } from './registry/routes.ts'
+import { readTls } from './registry/tls-files.ts'
 import type { WriteTarget } from './registry/writes.ts'
 import { Disk } from './store/disk.ts'
 import { DiskError } from './store/disk-error.ts'
@@ -71,6 +73,7 @@ type Parts = {
   readonly fills: Fills
   readonly caches: Caches
   readonly front: Front
+  readonly reload: (config: Config) => void
 }
 
 type Caches = { readonly manifests: Manifests; readonly listings: Listings; readonly blobs: Blobs }
@@ -87,13 +90,15 @@ export class Server implements AsyncDisposable {
   readonly #stack: AsyncDisposableStack
   readonly #facts: ServerFacts
   readonly #phase: Phase
+  #config: Config
 
-  constructor(parts: Parts, stack: AsyncDisposableStack, facts: ServerFacts, phase: Phase) {
+  constructor(parts: Parts, stack: AsyncDisposableStack, config: Config, facts: ServerFacts, phase: Phase) {
     this.metrics = parts.metrics
     this.disk = parts.disk
     this.index = parts.index
     this.#parts = parts
     this.#stack = stack
+    this.#config = config
     this.#facts = facts
     this.#phase = phase
   }
@@ -104,6 +109,17 @@ export class Server implements AsyncDisposable {
 
   get fillsUnderWay(): number {
     return this.#parts.fills.count
+  }
+
+  /**
+   * Goes on by another configuration, as far as that can be done while it runs; requests under way end by the old one.
+   * @returns the keys that have changed and need a restart @throws why nothing was taken over
+   */
+  reload(wanted: Config): readonly string[] {
+    const { config, waiting } = reloadedOf(this.#config, wanted)
+    this.#parts.reload(config)
+    this.#config = config
+    return waiting
   }
 
   /**
@@ -149,7 +165,7 @@ export async function startServer(config: Config, options: ServerOptions): Promi
     upstreams: [...upstreams].sort(([, a], [, b]) => Number(b.default) - Number(a.default)).map(([host]) => host),
     startMs: outside.clock.monotonicMs() - beganMs,
   }
-  return new Server(parts, stack.move(), facts, phase)
+  return new Server(parts, stack.move(), config, facts, phase)
 }
 
 type Given = ServerOptions & { readonly outside: Outside }
@@ -170,7 +186,9 @@ async function built(config: Config, upstreams: ByHost, given: Given, stack: Asy
       ...{ outside, log },
     }),
   )
-  const pins = new Pins([...upstreams].map(([host, { pin }]) => [host, pin]))
+  const pins = new Pins(pinsOf(upstreams))
+  const policies = new TagPolicies(tagsOf(upstreams))
+  const registries = new Registries(upstreams)
   const countFault = (fault: Fault) => metrics.countFillFailure(fault)
   const onEvicted = (bytes: number) => metrics.countEvicted(bytes)
   const evictor = stack.use(new Evictor({ disk, index, pins, outside, log, onEvicted }))
@@ -187,16 +205,28 @@ async function built(config: Config, upstreams: ByHost, given: Given, stack: Asy
   const memoryBytes = config.limits.manifestMemory
   const common = { upstreamOf, index, verdicts, outside, log }
   const caches: Caches = {
-    manifests: stack.use(new Manifests({ ...common, disk, links, prover, evictor, memoryBytes })),
+    manifests: stack.use(new Manifests({ ...common, disk, policies, links, prover, evictor, memoryBytes })),
     listings: stack.use(new Listings(common)),
     blobs: stack.use(new Blobs({ ...common, disk, links, fills })),
   }
   evictor.start()
   const accessLog = config.log.requests ? stack.use(openAccessLog(given, metrics)) : undefined
-  const front = await openFront(config, upstreams, { ...given, accessLog, metrics, caches, asked })
+  const front = await openFront(config, upstreams, { ...given, accessLog, metrics, caches, asked, registries })
   watch(metrics, disk, fills, front)
-  return { metrics, disk, index, fills, caches, front }
+  const reload = (changed: Config) => {
+    front.renew(readTls(changed)) // first what may fail
+    disk.setCap(changed.disk.cap)
+    const rules = hostsOf(upstreamsOf(changed))
+    pins.replace(pinsOf(rules))
+    policies.replace(tagsOf(rules))
+    registries.obey(rules)
+    evictor.start()
+  }
+  return { metrics, disk, index, fills, caches, front, reload }
 }
+
+const pinsOf = (upstreams: ByHost) => [...upstreams].map(([host, { pin }]) => [host, pin] as const)
+const tagsOf = (upstreams: ByHost) => [...upstreams].map(([host, { tags }]) => [host, tags] as const)
 
 async function openStore(config: Config, { log, outside, freeKeptBytes }: Given, stack: AsyncDisposableStack) {
   const { folder, cap } = config.disk
@@ -250,13 +280,14 @@ type FrontGiven = Given & {
   readonly metrics: Metrics
   readonly caches: Caches
   readonly asked: Upstreams
+  readonly registries: Registries
 }
 
 function openFront(config: Config, upstreams: ByHost, given: FrontGiven): Promise<Front> {
-  const { log, outside, accessLog, metrics, caches, asked } = given
+  const { log, outside, accessLog, metrics, caches, asked, registries } = given
   const blobAnswers = new BlobAnswers(caches.blobs, new Buffers(config.limits.readBuffers))
   return createFront({
-    registries: new Registries(upstreams),
+    registries,
     manifests: new ManifestAnswers(caches.manifests),
     listings: caches.listings,
     answerBlob: (exchange, blob) => blobAnswers.answer(exchange, blob),
@@ -270,7 +301,7 @@ function openFront(config: Config, upstreams: ByHost, given: FrontGiven): Promis
     },
     access: openAccess(config.access, { clock: outside.clock, log }),
     onRefused: (reason) => metrics.countRefused(reason),
-    tls: config.tls && readTls(config.tls, config.access),
+    tls: readTls(config),
     limits: frontLimits(config.limits, log),
   })
 }
@@ -308,16 +339,6 @@ async function forgetWritten({ manifests, listings, blobs }: Caches, passing: Pa
   await listings.forget(repository)
 }
 
-function readTls({ cert, key }: NonNullable<Config['tls']>, { ca }: AccessConfig): FrontTls {
-  try {
-    return { cert: readFileSync(cert), key: readFileSync(key), ...(ca !== undefined && { clientCa: readFileSync(ca) }) }
-  } catch (error) {
-    throw new StartError(`a file of tls can't be read: ${error instanceof Error ? error.message : ''}`, {
-      cause: error,
-    })
-  }
-}
-
 function openAccessLog({ outside, isPretty, accessSink = toStandardOutput }: Given, metrics: Metrics): AccessLog {
   const onLost = (lines: number) => metrics.countAccessLinesLost(lines)
   return new AccessLog(accessSink, { clock: outside.clock, isPretty, onLost })
@@ -332,26 +353,6 @@ function watch(metrics: Metrics, disk: Disk, fills: Fills, front: Front): void {
     isDegraded: () => disk.isDegraded,
     underWay: () => ({ fills: fills.count, fillReaders: fills.readers, answers: front.answersUnderWay }),
   })
-}
-
-/** What went wrong with a fill's sources, or with keeping it. */
-function faultsOf(end: FillEnd): readonly Fault[] {
-  switch (end.at) {
-    case 'kept':
-    case 'stopped':
-      return []
-    case 'passed':
-      return ['disk']
-    case 'mismatch':
-      return end.liars.map(() => 'digest')
-    case 'failed':
-      if (end.why.at !== 'error') return [end.why.at]
-      return end.why.error.fault === undefined
-        ? ['status']
-        : [end.why.error.metFault].filter((each) => each !== undefined)
-    default:
-      return end satisfies never
-  }
 }
 
 async function listenFront({ listen }: Config, front: Front): Promise<Listen> {

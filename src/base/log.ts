@@ -3,6 +3,9 @@ import { type DestinationStream, type Logger, pino, stdTimeFunctions } from 'pin
 /** What rooms are handed: an object of facts first, then a fixed sentence. */
 export type Log = Pick<Logger, 'debug' | 'info' | 'warn' | 'error'>
 
+/** One whose level may be set: a line below it is not written. */
+export type LevelLog = Log & Pick<Logger, 'level'>
+
 export const LOG_LEVELS = ['debug', 'info', 'warn', 'error', 'silent'] as const
 type LogLevel = (typeof LOG_LEVELS)[number]
 
@@ -19,10 +22,10 @@ const SECRET_KEYS = ['password', 'token', 'secret', 'authorization', 'cookie', '
 const REDACTED = SECRET_KEYS.flatMap((key) => [`["${key}"]`, `*["${key}"]`, `*.*["${key}"]`])
 
 /** Opens the log. Pretty lines are made in this process: a transport of pino's would cost a thread. */
-export async function openLog({ level, isPretty, to }: LogOptions): Promise<Log> {
+export async function openLog({ level, isPretty, to }: LogOptions): Promise<LevelLog> {
   const plain = to ?? pino.destination({ fd: 1, sync: true })
   const destination = isPretty ? await prettyTo(plain, to === undefined) : plain
-  const log: Log = pino(
+  const log: LevelLog = pino(
     {
       level,
       base: null,

@@ -56,10 +56,11 @@ export class Evictor implements AsyncDisposable {
     this.#parts = parts
   }
 
-  /** Looks at the watermarks now and then, besides at each reservation. */
+  /** Looks at the watermarks now, and then now and then, besides at each reservation. */
   start(): void {
     if (this.#isClosed) return
     this.#passBehind()
+    this.#cancelCheck()
     this.#cancelCheck = this.#parts.outside.clock.after(CHECK_EACH_MS, () => this.start())
   }
 

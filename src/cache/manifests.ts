@@ -21,6 +21,7 @@ import { ManifestFetch, notAManifest } from './manifest-fetch.ts'
 import { ManifestProof } from './manifest-proof.ts'
 import { type HeldManifest, type KeptManifest, ManifestStore } from './manifest-store.ts'
 import { ABSENT_MS, DENIED_MS, keyOf, manifestDenied, manifestUnknown, Negatives } from './negatives.ts'
+import type { TagPolicies } from './policies.ts'
 import type { Prover } from './prover.ts'
 import type { Told } from './resolutions.ts'
 import { type Resolved, Resolver } from './resolver.ts'
@@ -54,6 +55,7 @@ export type ManifestsParts = {
   readonly upstreamOf: UpstreamOf
   readonly index: Index
   readonly disk: Pick<Disk, 'find' | 'readWhole' | 'put'>
+  readonly policies: TagPolicies
   readonly links: Links
   readonly verdicts: Verdicts
   readonly prover: Pick<Prover, 'prove'>
@@ -78,7 +80,7 @@ export class Manifests implements AsyncDisposable {
   readonly #closing = new AbortController()
 
   constructor(parts: ManifestsParts) {
-    const { upstreamOf, index, disk, links, verdicts, prover, evictor, outside, log, memoryBytes } = parts
+    const { upstreamOf, index, disk, policies, links, verdicts, prover, evictor, outside, log, memoryBytes } = parts
     const closing = this.#closing.signal
     this.#parts = parts
     this.#negatives = new Negatives(outside.clock)
@@ -86,7 +88,7 @@ export class Manifests implements AsyncDisposable {
     this.#fetch = new ManifestFetch({ upstreamOf, store: this.#store, links, prover, log })
     const shared = { upstreamOf, negatives: this.#negatives, outside, log, closing }
     const absences = new Absences(index, outside.clock, log)
-    this.#resolver = new Resolver({ ...shared, index, links, absences, verdicts, fetch: this.#fetch })
+    this.#resolver = new Resolver({ ...shared, index, policies, links, absences, verdicts, fetch: this.#fetch })
     this.#proof = new ManifestProof({ ...shared, links })
     this.#fetches = new SharedAsks(outside, closing)
   }

@@ -7,11 +7,14 @@ type Pin = { readonly isRepository: (path: string) => boolean; readonly isTag: (
 
 /** What the configuration keeps from eviction: `repository` or `repository:tag` patterns of each upstream. */
 export class Pins {
-  readonly #byHost: ReadonlyMap<RegistryHost, readonly Pin[]>
+  #byHost: ReadonlyMap<RegistryHost, readonly Pin[]>
 
   constructor(patterns: Iterable<readonly [RegistryHost, readonly string[]]>) {
-    const pinned = [...patterns].filter(([, each]) => each.length > 0)
-    this.#byHost = new Map(pinned.map(([host, each]) => [host, each.map(pinOf)]))
+    this.#byHost = pinsOf(patterns)
+  }
+
+  replace(patterns: Iterable<readonly [RegistryHost, readonly string[]]>): void {
+    this.#byHost = pinsOf(patterns)
   }
 
   /** Whether nothing is pinned at all: then nobody need be asked. */
@@ -27,6 +30,11 @@ export class Pins {
       return pins.some(({ isRepository, isTag }) => names.some(isRepository) && (!isTag || tags.some(isTag)))
     })
   }
+}
+
+function pinsOf(patterns: Iterable<readonly [RegistryHost, readonly string[]]>) {
+  const pinned = [...patterns].filter(([, each]) => each.length > 0)
+  return new Map(pinned.map(([host, each]) => [host, each.map(pinOf)]))
 }
 
 /** No path has a colon, and no tag: what follows the last one is the tag's pattern. */

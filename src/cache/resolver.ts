@@ -4,7 +4,7 @@ import { OciError } from '../base/errors.ts'
 import type { Log } from '../base/log.ts'
 import type { Digest } from '../oci/digest.ts'
 import { essenceOf, isSchema1Type } from '../oci/media-types.ts'
-import type { RegistryHost, Repository, Tag } from '../oci/names.ts'
+import type { Repository, Tag } from '../oci/names.ts'
 import type { Index } from '../store/index.ts'
 import type { Absent, Denied } from '../upstream/told.ts'
 import type { Absences } from './absences.ts'
@@ -14,7 +14,7 @@ import { ageOf, ttlSecondsOf } from './freshness.ts'
 import type { Links } from './links.ts'
 import type { ManifestFetch } from './manifest-fetch.ts'
 import { DENIED_MS, keyOf, manifestDenied, manifestUnknown, type Negatives } from './negatives.ts'
-import { Policies } from './policies.ts'
+import type { TagPolicies } from './policies.ts'
 import {
   isRefused,
   isUsable,
@@ -53,6 +53,7 @@ type Asked = Pointed & { readonly status: 200 | 404 }
 type Parts = {
   readonly upstreamOf: UpstreamOf
   readonly index: Pick<Index, 'findResolution' | 'putResolution' | 'putGone' | 'forgetResolution' | 'findDescriptor'>
+  readonly policies: TagPolicies
   readonly fetch: Pick<ManifestFetch, 'byTag'>
   readonly links: Pick<Links, 'mayShow'>
   readonly negatives: Negatives
@@ -68,7 +69,6 @@ export class Resolver {
   readonly #parts: Parts
   readonly #resolutions: Resolutions
   readonly #asks: SharedAsks<Asked>
-  readonly #policies = new Map<RegistryHost, Policies>()
 
   constructor(parts: Parts) {
     this.#parts = parts
@@ -275,10 +275,7 @@ export class Resolver {
   }
 
   #policyOf(repository: Repository, tag: Tag): TagPolicy {
-    const { host } = repository
-    const found = this.#policies.get(host) ?? new Policies(askable(this.#parts.upstreamOf, repository).config.tags)
-    this.#policies.set(host, found)
-    return found.of(tag)
+    return this.#parts.policies.of(repository.host, tag)
   }
 }
 

@@ -5,7 +5,7 @@ type Signal = 'SIGTERM' | 'SIGINT'
 
 /** What of `process` decides over its end. */
 export type ProcessLike = {
-  on(event: Signal | 'uncaughtException' | 'unhandledRejection', act: (what: unknown) => void): unknown
+  on(event: Signal | 'SIGHUP' | 'uncaughtException' | 'unhandledRejection', act: (what: unknown) => void): unknown
   exit(status: number): void
 }
 
@@ -22,13 +22,15 @@ const OF_SOCKETS = new Set(['ECONNRESET', 'EPIPE', 'ECONNREFUSED', 'ETIMEDOUT', 
  * How the process ends. The first SIGTERM or SIGINT drains and ends with 0, the second, or 40 s, ends at once: what is
  * on disk is right at any moment. A rejection that nobody owned cost one key, so it is told and the process goes on;
  * any other error that nobody caught means that something here is not as it believes: it is told, and the process ends
- * with 1, for its supervisor to start it anew.
+ * with 1, for its supervisor to start it anew. SIGHUP has the configuration read again; while nothing is served yet, or
+ * no longer, it does nothing.
  */
 export class Lifetime {
   readonly #process: ProcessLike
   readonly #log: Log
   readonly #clock: Clock
   #server: Drainable | undefined
+  #reload: () => void = () => undefined
   #isEnding = false
 
   constructor(process: ProcessLike, log: Log, clock: Clock) {
@@ -36,12 +38,27 @@ export class Lifetime {
     this.#log = log
     this.#clock = clock
     for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => void this.#end(signal))
+    process.on('SIGHUP', () => this.#hangUp())
     process.on('unhandledRejection', (error) => log.error({ error }, 'a promise that nobody owned was rejected'))
     process.on('uncaughtException', (error) => this.#onUncaught(error))
   }
 
-  own(server: Drainable): void {
+  /** @param reload reads the configuration again; what it throws is told, and costs nothing else */
+  own(server: Drainable, reload: () => void): void {
     this.#server = server
+    this.#reload = reload
+  }
+
+  #hangUp(): void {
+    if (!this.#server || this.#isEnding) {
+      this.#log.warn({ signal: 'SIGHUP' }, 'the configuration is read again only while clients are served')
+      return
+    }
+    try {
+      this.#reload()
+    } catch (error) {
+      this.#log.error({ error }, 'the configuration could not be read again: the running one is kept')
+    }
   }
 
   /** Never rejects. */

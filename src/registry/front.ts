@@ -127,6 +127,15 @@ export class Front implements AsyncDisposable {
     return address
   }
 
+  /**
+   * From now on another certificate is shown to those who come, and what was remembered of requests is judged anew.
+   * @throws the library's error where the PEM is of no use: the old one is shown
+   */
+  renew(tls: FrontTls | undefined): void {
+    if (tls && this.server instanceof https.Server) this.server.setSecureContext(tlsOf(tls, this.#limits))
+    this.#routes.requests.forget()
+  }
+
   /** Takes no one new, closes idle and silent connections, and waits for answers under way, 30 s at most (fault 84). */
   async drain(): Promise<void> {
     this.#around.isDraining = true

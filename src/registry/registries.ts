@@ -12,8 +12,8 @@ export class Registry {
   readonly host: RegistryHost
   readonly isHub: boolean
   readonly takesWrites: boolean
-  readonly #isAllowed: (path: string) => boolean
-  readonly #isDenied: (path: string) => boolean
+  #isAllowed: (path: string) => boolean
+  #isDenied: (path: string) => boolean
 
   constructor(host: RegistryHost, rules: Rules) {
     this.host = host
@@ -21,6 +21,12 @@ export class Registry {
     this.takesWrites = rules.push
     this.#isAllowed = matcherOf(rules.allow)
     this.#isDenied = matcherOf(rules.deny)
+  }
+
+  /** From now on other patterns hold. */
+  obey({ allow, deny }: Pick<Rules, 'allow' | 'deny'>): void {
+    this.#isAllowed = matcherOf(allow)
+    this.#isDenied = matcherOf(deny)
   }
 
   mayServe(path: RepositoryPath): boolean {
@@ -48,6 +54,11 @@ export class Registries {
       if (rules.default) chosen = registry
     }
     this.default = chosen ?? this.#byName.get(DOCKER_HUB)
+  }
+
+  /** From now on the patterns of these hold, for the upstreams that there are. */
+  obey(upstreams: Iterable<readonly [RegistryHost, Rules]>): void {
+    for (const [host, rules] of upstreams) this.#byName.get(host)?.obey(rules)
   }
 
   /** By the name that clients use for it, as `ns` or in a path. */

@@ -28,6 +28,11 @@ export class Requests {
     return asked
   }
 
+  /** The rules have changed: what was served may be no longer. */
+  forget(): void {
+    this.#remembered.clear()
+  }
+
   /** When all places are taken, it begins anew: cheaper than to keep an order for them. */
   #remember(url: string, parsed: Parsed): void {
     if (this.#remembered.size >= REMEMBERED_MAX) this.#remembered.clear()

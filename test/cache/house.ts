@@ -9,6 +9,7 @@ import { Links } from '../../src/cache/links.ts'
 import { Listings } from '../../src/cache/listings.ts'
 import { Manifests } from '../../src/cache/manifests.ts'
 import { Pins } from '../../src/cache/pins.ts'
+import { TagPolicies } from '../../src/cache/policies.ts'
 import { Prover } from '../../src/cache/prover.ts'
 import { Verdicts } from '../../src/cache/verdicts.ts'
 import type { Digest } from '../../src/oci/digest.ts'
@@ -88,6 +89,7 @@ async function openRooms(folder: string, fake: FakeUpstream, options: HouseOptio
     return each.as ? upstream.as(each.as).usual : upstream.ours
   }
   const log = silentLog
+  const policies = new TagPolicies([[host, upstream.config.tags]])
   const pins = new Pins([[host, options.pin ?? []]])
   const evictor = new Evictor({ disk, index, pins, outside, log, onEvicted: (bytes) => void evicted.push(bytes) })
   const links = new Links(index, log)
@@ -99,7 +101,7 @@ async function openRooms(folder: string, fake: FakeUpstream, options: HouseOptio
   })
   const prover = new Prover({ upstreamOf, links, disk, log })
   const common = { upstreamOf, index, verdicts, outside, log }
-  const manifests = new Manifests({ ...common, disk, links, prover, evictor, memoryBytes: 64 * MIB })
+  const manifests = new Manifests({ ...common, disk, policies, links, prover, evictor, memoryBytes: 64 * MIB })
   const listings = new Listings(common)
   const repository = (path: string): Repository => ({ host, path: parseRepositoryPath(path) })
   /** As if it had been pulled through us: anonymously, or else by an account. */

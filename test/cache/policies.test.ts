@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest'
 import { configSchema } from '../../src/base/config.ts'
-import { DEFAULT_POLICY, Policies } from '../../src/cache/policies.ts'
-import { parseTag } from '../../src/oci/names.ts'
+import { DEFAULT_POLICY, TagPolicies } from '../../src/cache/policies.ts'
+import { findRegistryHost, parseTag } from '../../src/oci/names.ts'
 
 const configured = configSchema.parse({
   upstreams: {
@@ -14,7 +14,9 @@ const configured = configSchema.parse({
     },
   },
 }).upstreams['registry.test']
-const policies = new Policies(configured?.tags ?? [])
+const host = findRegistryHost('registry.test')
+if (!host) throw new Error('no host')
+const policies = new TagPolicies([[host, configured?.tags ?? []]])
 
 for (const [tag, freshMs, why] of [
   ['v1.2', 3_600_000, 'the first that matches wins, not the closest'],
@@ -23,7 +25,7 @@ for (const [tag, freshMs, why] of [
   ['1.27', 300_000, 'likewise'],
 ] as const) {
   test(`the tag ${tag} is fresh for ${freshMs} ms: ${why}`, () => {
-    expect(policies.of(parseTag(tag)).fresh).toBe(freshMs)
+    expect(policies.of(host, parseTag(tag)).fresh).toBe(freshMs)
   })
 }
 

@@ -15,10 +15,11 @@ const { clock } = systemOutside
 
 function setUp(stop: () => Promise<void>, clock: Clock = systemOutside.clock) {
   const process = new ProcessByHand()
-  const log = { ...silentLog, error: vi.fn(), info: vi.fn() }
+  const log = { ...silentLog, error: vi.fn(), warn: vi.fn(), info: vi.fn() }
+  const reload = vi.fn()
   const lifetime = new Lifetime(process, log, clock)
-  lifetime.own({ stop })
-  return { process, log, lifetime }
+  lifetime.own({ stop }, reload)
+  return { process, log, lifetime, reload }
 }
 
 test('fault 84: the first SIGTERM drains, and the process then ends with 0', async () => {
@@ -103,4 +104,32 @@ test('fault 41: an error that nobody caught is told with its stack, and the proc
 
   expect(await ended).toEqual([1])
   expect(log.error.mock.calls[0]?.[0]).toMatchObject({ stack: expect.stringContaining('lifetime.test.ts') })
+})
+
+test('SIGHUP has the configuration read again; what goes wrong then is told and costs nothing', () => {
+  const { process, log, reload } = setUp(() => Promise.resolve())
+  const ended = vi.fn()
+  process.on('ended', ended)
+
+  process.emit('SIGHUP')
+  reload.mockImplementation(() => {
+    throw new Error('a broken file')
+  })
+  process.emit('SIGHUP')
+
+  expect(reload).toHaveBeenCalledTimes(2)
+  expect(log.error).toHaveBeenCalledOnce()
+  expect(ended).not.toHaveBeenCalled()
+})
+
+test('SIGHUP while nothing is served yet, and while it drains, does nothing', () => {
+  const early = new ProcessByHand()
+  new Lifetime(early, silentLog, clock)
+  early.emit('SIGHUP')
+  const { process, reload } = setUp(() => new Promise<void>(() => undefined))
+
+  process.emit('SIGTERM')
+  process.emit('SIGHUP')
+
+  expect(reload).not.toHaveBeenCalled()
 })

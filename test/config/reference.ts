@@ -1,6 +1,7 @@
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { type ConfigKey, configKeys } from '../../src/base/config-keys.ts'
+import { RELOADED } from '../../src/base/config-reload.ts'
 import { WELL_KNOWN } from '../../src/base/well-known.ts'
 import { ROOT } from '../tidy/source.ts'
 
@@ -13,8 +14,12 @@ Hub and the well-known public registries. What differs is said in one YAML file 
 the environment, and by flags; a flag beats a variable, a variable beats the file. All three are one schema, from which this
 page is written (\`npm run docs:configuration\`).
 
-It is read once, at the start. What is wrong is refused then, with its place: a key that is not known, a value that is not
+It is read at the start. What is wrong is refused then, with its place: a key that is not known, a value that is not
 allowed, two keys that contradict each other. A variable that begins with \`MILLPOND_\` and is not known is told, no more.
+
+SIGHUP has it read again. ${RELOADED.map((key) => `\`${key}\``).join(', ')} are taken over, and the files of TLS are
+read; policies hold from a tag's next check on. Any other key that has changed is told in the log and waits for a restart; a
+configuration that is wrong changes nothing.
 
 \`config/millpond.example.yaml\` shows every key in its place.
 
