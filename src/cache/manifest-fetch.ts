@@ -37,13 +37,30 @@ export class ManifestFetch {
     return await this.#keep(repository, digest, right, readManifest(right.bytes, right.contentType))
   }
 
-  /** Our hash is the digest. @throws {OciError} upstreamFailed: it is no manifest, such as a login page */
+  /**
+   * Our hash is the digest.
+   *
+   * @throws {OciError} upstreamFailed: it is no manifest, such as a login page, or other bytes each time
+   */
   async byTag(repository: Repository, tag: Tag, signal: AbortSignal): Promise<Fetched> {
-    const told = await this.#get(repository, { tag }, signal)
+    const first = await this.#get(repository, { tag }, signal)
+    const told = isAsItSays(first) ? first : await this.#again(repository, tag, first, signal)
     if (told.at !== 'found') return told
     const reading = readManifest(told.bytes, told.contentType)
     if (reading.at === 'unreadable') throw notAManifest()
     return await this.#keep(repository, digestOf(told.bytes), told, reading)
+  }
+
+  /**
+   * A header that claims another digest may lie, or the bytes may have been damaged on their way: a lie comes with the
+   * same bytes twice.
+   */
+  async #again(repository: Repository, tag: Tag, first: ManifestTold, signal: AbortSignal): Promise<ManifestTold> {
+    this.#parts.log.warn({ upstream: repository.host, tag }, 'a manifest is not what its own header says: asked again')
+    const told = await this.#get(repository, { tag }, signal)
+    const isSame = told.at === 'found' && first.at === 'found' && told.bytes.equals(first.bytes)
+    if (isSame || isAsItSays(told)) return told
+    throw new OciError('upstreamFailed', 'the upstream sends other bytes for this tag each time', { fault: 'digest' })
   }
 
   async #get(repository: Repository, reference: Reference, signal: AbortSignal): Promise<ManifestTold> {
@@ -84,6 +101,10 @@ export class ManifestFetch {
 }
 
 const isOf = (digest: Digest, { bytes }: Found): boolean => digestOf(bytes, algorithmOf(digest)) === digest
+
+/** Whether a claim of its digest, if there is one, is true. */
+const isAsItSays = (told: ManifestTold): boolean =>
+  told.at !== 'found' || told.digest === undefined || isOf(told.digest, told)
 
 export const notAManifest = (): OciError =>
   new OciError('upstreamFailed', 'what the upstream sent for this tag is no manifest', { fault: 'digest' })

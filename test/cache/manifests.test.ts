@@ -50,6 +50,29 @@ test('fault 10: what headers claim of a digest is nothing against our hash', asy
   expect(found).toMatchObject({ digest: image.digest, bytes: image.manifest })
 })
 
+test('fault 4: a manifest by tag that was damaged on its way is asked for again, and never served', async () => {
+  const { upstream, house, app } = await given()
+  const image = upstream.addImage('team/app', 'v1', { layers: 0 })
+  upstream.behave({ match: /HEAD/, act: { status: 405 } })
+  upstream.behave({ match: /GET/, times: 1, act: { corruptAt: 30 } })
+
+  const found = await house.manifests.get(app, ofTag('v1'), NEVER)
+
+  expect(found).toMatchObject({ digest: image.digest, bytes: image.manifest })
+})
+
+test('fault 4: a manifest by tag that is damaged differently each time is a failure of upstream', async () => {
+  const { upstream, house, app } = await given()
+  upstream.addImage('team/app', 'v1', { layers: 0 })
+  upstream.behave({ match: /HEAD/, act: { status: 405 } })
+  let at = 30
+  upstream.behave({ match: /GET/, act: () => ({ corruptAt: at++ }) })
+
+  const error = await caught(house.manifests.get(app, ofTag('v1'), NEVER))
+
+  expect(error).toMatchObject({ reason: 'upstreamFailed', fault: 'digest' })
+})
+
 test('wrong bytes for a digest are a failure of upstream: nothing leaves, nothing is kept', async () => {
   const { upstream, house, app } = await given()
   const image = upstream.addImage('team/app', 'v1', { layers: 0 })

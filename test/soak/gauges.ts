@@ -7,7 +7,6 @@ const AT_REST = [
   'millpond_fill_readers',
   'millpond_answers_under_way',
   'millpond_open_blobs',
-  'millpond_degraded{part="disk"}',
 ] as const
 
 /** @returns undefined where nobody answers; the text too, for who looks for secrets in it */

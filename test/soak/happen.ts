@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { ruleOf } from './lies.ts'
 import type { Pond } from './pond.ts'
+import type { Random } from './random.ts'
 import type { Fault, Lie } from './schedule.ts'
 import type { Volume } from './volume.ts'
 import type { World } from './world.ts'
@@ -13,6 +14,7 @@ export type Scene = {
   /** Names of blobs with a bit that was flipped on the disk. */
   readonly damaged: Set<string>
   readonly signal: AbortSignal
+  readonly random: Random
   readonly note: (event: object) => void
 }
 
@@ -88,12 +90,13 @@ export async function happen(fault: Fault, scene: Scene): Promise<void> {
   }
 }
 
-function tell(fault: Fault, { world, note }: Scene): void {
+function tell(fault: Fault, { world, note, random }: Scene): void {
   const { host } = fault
   const rule = ruleOf(fault, {
     thief: world.thief.origin,
     sizeOf: (digest) => world.catalogue.bytesOf.get(digest as never)?.length ?? Number.NaN,
     nowMs: () => performance.now(),
+    random,
     onLie: (lie, seen) => {
       world.lieCounts.set(lie, (world.lieCounts.get(lie) ?? 0) + 1)
       note({ lie, to: seen.summary })

@@ -152,7 +152,7 @@ test('an answer that begins too late is told, unless the server was down meanwhi
 })
 
 test('the same seed draws the same faults, another one draws others', () => {
-  const draw = (seed: number) => scheduleOf(new Random(seed).fork('faults'), 60_000, true)
+  const draw = (seed: number) => scheduleOf(new Random(seed).fork('faults'), 60_000)
 
   expect(draw(7)).toEqual(draw(7))
   expect(draw(7)).not.toEqual(draw(8))

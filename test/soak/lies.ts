@@ -1,4 +1,5 @@
 import type { Act, Rule, Seen } from '../support/misbehave.ts'
+import type { Random } from './random.ts'
 import type { Fault, Lie } from './schedule.ts'
 
 /** What a lie needs of the world. */
@@ -9,6 +10,7 @@ export type Liar = {
   /** Told of each request that is lied to. */
   readonly onLie: (lie: Lie, seen: Seen) => void
   readonly nowMs: () => number
+  readonly random: Random
 }
 
 type Kinds = readonly Seen['kind'][]
@@ -59,7 +61,7 @@ const realmAt = (origin: string): string => `Bearer realm="${origin}/token",serv
 /** By this name it is another host than the upstreams, whose own host may have realms on any port. */
 const strangerOf = (thief: string): string => thief.replace('127.0.0.1', 'localhost')
 
-function actOf({ lie, part, otherPart, isEven }: Fault, seen: Seen, { thief, sizeOf }: Liar): Act {
+function actOf({ lie, part, otherPart, isEven }: Fault, seen: Seen, { thief, sizeOf, random }: Liar): Act {
   const sizeBytes = sizeOf(seen.reference) || 1_000
   const at = Math.floor(part * sizeBytes)
   switch (lie) {
@@ -72,7 +74,9 @@ function actOf({ lie, part, otherPart, isEven }: Fault, seen: Seen, { thief, siz
     case 'drip':
       return { bytesPerSecond: 100 + Math.floor(part * 900) }
     case 'flip':
-      return { corruptAt: isEven ? -1 : Math.min(Math.floor(otherPart * sizeBytes), 300) }
+      // a manifest by tag is believed if it comes twice the same: another byte each time
+      if (seen.kind === 'manifest') return { corruptAt: Math.floor(random.next() * sizeBytes) }
+      return { corruptAt: isEven ? -1 : Math.floor(otherPart * sizeBytes) }
     case 'surplus':
       return { surplus: 'HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\nforged' }
     case 'shorter':

@@ -48,11 +48,12 @@ const EVENTS = {
   'disk fills': 3,
   'clock steps': 3,
   suspended: 1,
+  'bit rots': 5,
 } as const
 
 const PROCESS_EVENTS = { SIGKILL: 6, SIGTERM: 3, 'SIGTERM twice': 1 } as const
 
-export type Kind = keyof typeof EVENTS | keyof typeof PROCESS_EVENTS | 'bit rots'
+export type Kind = keyof typeof EVENTS | keyof typeof PROCESS_EVENTS
 
 /** All that is drawn of a fault. Parts are from 0 to 1, of whatever it is then applied to. */
 export type Fault = {
@@ -75,12 +76,11 @@ const PROCESS_PART = 0.7
 const CALM_MS = 1_500
 
 /** What goes wrong in `lengthMs`, in order. The same seed and length give the same. */
-export function scheduleOf(random: Random, lengthMs: number, canRot: boolean): readonly Fault[] {
+export function scheduleOf(random: Random, lengthMs: number): readonly Fault[] {
   const faults: Fault[] = []
   const step = (meanMs: number) => Math.round(meanMs * (0.3 + 1.4 * random.next()))
   for (let atMs = 2_000; atMs < lengthMs - CALM_MS; atMs += step(EACH_MS)) {
-    const kind = canRot && random.chance(0.05) ? 'bit rots' : random.weighted(EVENTS)
-    faults.push(drawn(random, atMs, kind))
+    faults.push(drawn(random, atMs, random.weighted(EVENTS)))
   }
   for (let atMs = step(PROCESS_EACH_MS); atMs < lengthMs * PROCESS_PART; atMs += step(PROCESS_EACH_MS)) {
     faults.push(drawn(random, atMs, random.weighted(PROCESS_EVENTS)))

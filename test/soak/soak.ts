@@ -23,8 +23,6 @@ const QUIET_MS = 10_000
 /** Until the faults begin and what is at rest is noted. */
 const REST_MS = 1_000
 const MEMORY_LEFT_MAX = 64 * 1024 * 1024
-/** Bits are flipped on the disk only where every read is checked. */
-const CAN_ROT = false
 const IN_ONE_LIFE: ReadonlySet<Kind> = new Set(['SIGKILL', 'SIGTERM', 'SIGTERM twice', 'suspended'])
 
 /** Everything of one run, from the first bit that was drawn to the last file that was hashed. */
@@ -82,7 +80,7 @@ export class Soak implements AsyncDisposable {
 
   get schedule(): readonly Fault[] {
     const { seed, seconds } = this.options
-    return scheduleOf(new Random(seed).fork('faults'), seconds * 1000 - QUIET_MS, CAN_ROT)
+    return scheduleOf(new Random(seed).fork('faults'), seconds * 1000 - QUIET_MS)
   }
 
   async run(): Promise<void> {
@@ -137,7 +135,11 @@ export class Soak implements AsyncDisposable {
   /** The schedule, as far as time goes; what ends the process waits until it serves again. */
   async #unfold(signal: AbortSignal): Promise<void> {
     const { world, pond, volume } = this
-    const scene: Scene = { world, pond, volume, damaged: this.#damaged, signal, note: (event) => this.#note(event) }
+    const scene: Scene = {
+      ...{ world, pond, volume, damaged: this.#damaged, signal },
+      random: new Random(this.options.seed).fork('lies'),
+      note: (event) => this.#note(event),
+    }
     const beganMs = performance.now()
     const underWay: Promise<void>[] = []
     let life = Promise.resolve()
