@@ -6,8 +6,10 @@ import { KIB, MIB } from '../base/units.ts'
 const GROWS_AFTER_BYTES = 8 * MIB
 const SMALL_BYTES = 64 * KIB
 const LARGE_BYTES = 512 * KIB
-/** All buffers of all readers; beyond it nobody waits, they stay small. */
-const BUDGET_BYTES = 256 * MIB
+/** Where the budget is spent: nobody waits, but goes by small steps. */
+const LEAST_BYTES = 4 * KIB
+/** Of the budget, kept for such: of the default that is room for 4,096 clients. */
+const LEAST_PART = 1 / 8
 const FREE_MAX = 16
 
 /** Bytes that can be read at an offset: of a whole blob, or of one that is still filling. */
@@ -27,10 +29,10 @@ export interface Client {
 /** The one budget of read buffers. */
 export class Buffers {
   readonly #budgetBytes: number
-  readonly #free: { readonly small: Buffer[]; readonly large: Buffer[] } = { small: [], large: [] }
+  readonly #free = new Map<number, Buffer[]>([LEAST_BYTES, SMALL_BYTES, LARGE_BYTES].map((bytes) => [bytes, []]))
   #lentBytes = 0
 
-  constructor(budgetBytes = BUDGET_BYTES) {
+  constructor(budgetBytes: number) {
     this.#budgetBytes = budgetBytes
   }
 
@@ -39,22 +41,29 @@ export class Buffers {
   }
 
   lend(): Buffer {
-    this.#lentBytes += SMALL_BYTES
-    return this.#free.small.pop() ?? Buffer.allocUnsafeSlow(SMALL_BYTES)
+    return this.#take(this.#has(SMALL_BYTES) ? SMALL_BYTES : LEAST_BYTES)
   }
 
-  /** A large buffer in place of a small one, where the budget has it; else the same. */
+  /** A large buffer in place of a smaller one, where the budget has it; else the same. */
   grow(buffer: Buffer): Buffer {
-    if (buffer.length === LARGE_BYTES || this.#lentBytes + LARGE_BYTES > this.#budgetBytes) return buffer
+    if (buffer.length === LARGE_BYTES || !this.#has(LARGE_BYTES - buffer.length)) return buffer
     this.giveBack(buffer)
-    this.#lentBytes += LARGE_BYTES
-    return this.#free.large.pop() ?? Buffer.allocUnsafeSlow(LARGE_BYTES)
+    return this.#take(LARGE_BYTES)
   }
 
   giveBack(buffer: Buffer): void {
     this.#lentBytes -= buffer.length
-    const free = buffer.length === LARGE_BYTES ? this.#free.large : this.#free.small
-    if (free.length < FREE_MAX) free.push(buffer)
+    const free = this.#free.get(buffer.length)
+    if (free && free.length < FREE_MAX) free.push(buffer)
+  }
+
+  #has(bytes: number): boolean {
+    return this.#lentBytes + bytes <= this.#budgetBytes * (1 - LEAST_PART)
+  }
+
+  #take(bytes: number): Buffer {
+    this.#lentBytes += bytes
+    return this.#free.get(bytes)?.pop() ?? Buffer.allocUnsafeSlow(bytes)
   }
 }
 

@@ -134,7 +134,7 @@ export async function startFills(capBytes = 1024 * MIB, outside: Outside = syste
 /** What one client got of a fill: its bytes, and how it ended. */
 export type Got = { readonly bytes: Buffer; readonly error: unknown }
 
-export const buffers = new Buffers()
+export const buffers = new Buffers(256 * MIB)
 
 /** Reads a span as a client would; `take` may hold it up or say that it left. */
 export async function pull(

@@ -23,7 +23,7 @@ test('fault 48: no buffer is used again before what it held has left, however lo
     answerBlob: async (begun) => {
       exchange = begun
       begun.start(200, ['Content-Length', String(CONTENT.length)], HIT)
-      await walk(bytes, { start: 0, end: CONTENT.length }, begun, new Buffers())
+      await walk(bytes, { start: 0, end: CONTENT.length }, begun, new Buffers(256 * MIB))
       begun.end()
     },
   })
