@@ -192,6 +192,32 @@ test('PEM files that are not there, hold no certificate or another key are refus
   ])
 })
 
+test('files of access that are not there, or hold what is not meant, are refused with the place and the line', async () => {
+  const folder = await mkdtemp(join(tmpdir(), 'millpond-config-'))
+  onTestFinished(() => rm(folder, { recursive: true }))
+  const bcrypt = `$2y$10$${'a'.repeat(53)}`
+  const files = { 'a.crt': TEST_TLS.cert, 'a.key': TEST_TLS.key, good: `a:${bcrypt}\n`, bad: `a:${bcrypt}\nb:canary\n` }
+  for (const [name, text] of Object.entries(files)) await writeFile(join(folder, name), text)
+  const byName = (name: string) => `access:\n  mode: htpasswd\n  htpasswd: ${folder}/${name}\n`
+  const tls = `tls: { cert: ${folder}/a.crt, key: ${folder}/a.key }\n`
+  const byCertificate = (name: string) => `${tls}access: { mode: mtls, ca: ${folder}/${name} }\n`
+
+  const told = [byName('good'), byName('none'), byName('bad'), byCertificate('a.crt'), byCertificate('a.key')].map(
+    (text) =>
+      troubleOf(() => read(text))
+        .join('\n')
+        .replaceAll(folder, ''),
+  )
+
+  expect(told).toEqual([
+    '',
+    "millpond.yaml:3: access.htpasswd is /none, which can't be read: no such file",
+    'millpond.yaml:3: access.htpasswd is /bad: line 2: its hash is not bcrypt: make it anew with htpasswd -B',
+    '',
+    'millpond.yaml:2: access.ca is /a.key: a file of certificates in PEM is wanted',
+  ])
+})
+
 describe('passwords', () => {
   const accountOf = (account: string) => `upstreams:\n  a.io:\n    accounts:\n      - ${account}\n`
   const found = (loaded: ReturnType<typeof read>) => loaded.config.upstreams['a.io']?.accounts[0]?.password?.reveal()
