@@ -147,7 +147,7 @@ export class Blobs implements AsyncDisposable {
     let came: CacheFacts | undefined
     for (let look = 0; look < LOOKS_MAX; look++) {
       const isLinked = await this.#parts.links.mayShow(repository, digest)
-      const held = await this.#openHeld(repository, digest, isLinked, came)
+      const held = await this.#openHeld(repository, digest, isLinked, from, came)
       if (held && held !== 'unreadable') return held
       const sizeBytes = (await this.#parts.index.findDescriptor(repository, digest))?.sizeBytes
       for (let other = this.#findOfOtherSize(digest, sizeBytes); other; ) {
@@ -168,6 +168,7 @@ export class Blobs implements AsyncDisposable {
     repository: Repository,
     digest: Digest,
     isLinked: boolean,
+    from: Beginning,
     came: CacheFacts | undefined,
   ): Promise<Seat | 'unreadable' | undefined> {
     const { disk, log } = this.#parts
@@ -175,7 +176,7 @@ export class Blobs implements AsyncDisposable {
     // held and not linked: upstream is asked as if it were not held
     if (!isLinked) await this.#proof.ask(repository, digest, this.#closing.signal)
     try {
-      const blob = await disk.openBlob(digest)
+      const blob = await disk.openBlob(digest, from.start)
       if (!blob) return undefined
       disk.touch(digest)
       if (blob.sizeBytes <= SMALL_BYTES_MAX) void this.#remember(digest)

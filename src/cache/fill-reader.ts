@@ -70,9 +70,10 @@ export class FillReader implements Follower {
         this.#moveTo(offset + length)
         return length
       }
-      this.#waiting = Promise.withResolvers()
-      this.#fill.waits()
-      await this.#waiting.promise
+      const waiting = Promise.withResolvers<void>()
+      this.#waiting = waiting
+      this.#fill.waits() // which may wake it in this turn
+      await waiting.promise
       this.#movedMs = this.#fill.monotonicMs // it was upstream who stood still
     }
   }

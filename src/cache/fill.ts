@@ -161,8 +161,10 @@ export class Fill implements Filled, Followed {
     this.#keeping.release()
   }
 
+  /** Where all is held it waits for the digest alone: to plan then would wake it, to wait again, without end. */
   waits(): void {
-    if (this.#keeping.place && this.#state.at === 'filling') this.#streams.plan()
+    if (!this.#keeping.place || this.#state.at !== 'filling') return
+    if (this.held.gaps(this.end).length > 0) this.#streams.plan()
   }
 
   left(reader: FillReader): void {

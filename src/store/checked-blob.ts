@@ -16,6 +16,8 @@ type Parts = {
 
 type Held = { readonly index: number; readonly bytes: Buffer; readonly length: number }
 
+const NOTHING = Buffer.alloc(0)
+
 /**
  * A blob for one reader, who reads one piece at a time. Of a block that is to be compared nothing leaves before all of
  * it was: it is read once, into memory, and leaves from there.
@@ -48,6 +50,14 @@ export class CheckedBlob implements OpenBlob {
       if (check.isChecked(index, raw.stamp())) return length
     }
     return await this.#load(index, into, offset, stop)
+  }
+
+  /** Compares the block at `offset`, if that is due: were it wrong, no answer has begun yet. @throws {DiskError} */
+  async check(offset: number): Promise<void> {
+    const index = Math.floor(offset / BLOCK_BYTES)
+    const { raw, check } = this.#parts
+    if (offset >= this.sizeBytes || check.isChecked(index, raw.stamp())) return
+    await this.#load(index, NOTHING, offset, offset)
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

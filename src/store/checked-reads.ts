@@ -37,16 +37,26 @@ export class CheckedReads {
   }
 
   /**
-   * Opens a blob for one reader. One without checksums, or from before a power cut, is hashed first.
+   * Opens a blob for one reader, who begins at `offset`: what is wrong there is told before an answer begins. One
+   * without checksums, or from before a power cut, is hashed first.
    * @throws {DiskError} and the reads of what it gives, of kind `wrong` where the blob was set aside
    */
-  async open(digest: Digest): Promise<OpenBlob | undefined> {
+  async open(digest: Digest, offset: number): Promise<OpenBlob | undefined> {
     if (!this.#findCheck(digest) && !(await this.#prove(digest))) return undefined
     const raw = await this.#parts.openRaw(digest)
     const check = raw && this.#findCheck(digest)
-    if (check) return new CheckedBlob({ raw, check, blocks: this.#blocks, onWrong: this.#onWrong(digest, raw) })
-    await raw?.[Symbol.asyncDispose]() // it went, and came again, meanwhile
-    return undefined
+    if (!check) {
+      await raw?.[Symbol.asyncDispose]() // it went, and came again, meanwhile
+      return undefined
+    }
+    const blob = new CheckedBlob({ raw, check, blocks: this.#blocks, onWrong: this.#onWrong(digest, raw) })
+    try {
+      await blob.check(offset)
+      return blob
+    } catch (error) {
+      await blob[Symbol.asyncDispose]()
+      throw error
+    }
   }
 
   /** All bytes of a blob; they have its digest. @returns undefined where there is none, or it was set aside */

@@ -151,12 +151,13 @@ export class Disk implements AsyncDisposable {
   }
 
   /**
-   * Opens a blob for one reader, who disposes of it; what it reads was compared. A row whose file is missing or of
-   * another size is dropped; one without checksums, or from before a power cut, is hashed first.
-   * @returns undefined where there is no such blob @throws {DiskError} where it can't be told, or not now (EMFILE)
+   * Opens a blob for one reader, who begins at `offset` and disposes of it; what it reads was compared. A row whose
+   * file is missing or of another size is dropped; one without checksums, or from before a power cut, is hashed first.
+   * @returns undefined where there is no such blob @throws {DiskError} where it can't be told, or not now (EMFILE); of
+   * kind `wrong` where it was set aside, now or by a read
    */
-  async openBlob(digest: Digest): Promise<OpenBlob | undefined> {
-    return await this.#checked.open(digest)
+  async openBlob(digest: Digest, offset = 0): Promise<OpenBlob | undefined> {
+    return await this.#checked.open(digest, offset)
   }
 
   /**

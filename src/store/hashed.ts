@@ -1,6 +1,6 @@
 import { type Digest, hasherOf, matches } from '../oci/digest.ts'
 import { BLOCK_BYTES, Checksums } from './checksums.ts'
-import type { OpenBlob } from './open-blob.ts'
+import type { RawBlob } from './open-blob.ts'
 
 /**
  * The checksums of an open blob whose bytes have this digest: 1 MiB a turn, so that the loop goes on.
@@ -9,7 +9,7 @@ import type { OpenBlob } from './open-blob.ts'
  */
 export async function findSums(
   digest: Digest,
-  blob: Pick<OpenBlob, 'sizeBytes' | 'read'>,
+  blob: Pick<RawBlob, 'sizeBytes' | 'read'>,
   goesOn: (bytes: number) => Promise<boolean> | boolean = () => true,
 ): Promise<Buffer | undefined> {
   const hasher = hasherOf(digest)
