@@ -29,6 +29,7 @@ import { openAccess } from './registry/access-open.ts'
 import { BlobAnswers } from './registry/blobs.ts'
 import { createFront, type Front } from './registry/front.ts'
 import { ManifestAnswers } from './registry/manifests.ts'
+import { Realm } from './registry/realm.ts'
 import { Registries } from './registry/registries.ts'
 import type { Passing } from './registry/routes.ts'
 import { readTls } from './registry/tls-files.ts'
@@ -178,9 +179,9 @@ async function built(config: Config, upstreams: ByHost, given: Given, stack: Asy
   const asked = stack.use(openUpstreams(upstreams, given, metrics, (refused) => verdicts.refused(refused)))
   const upstreamOf = asked.askedFor.bind(asked)
   const links = new Links(index, log)
-  const verdicts: Verdicts = stack.use(
+  const verdicts = stack.use(
     new Verdicts({
-      isPrivate: () => false,
+      isPrivate: ({ host, path }) => asked.of(host)?.isPrivate(path) ?? false,
       confirmingFor: asked.confirmingFor.bind(asked),
       onVerdict: (verdict) => metrics.countVerdict(verdict),
       ...{ outside, log },
@@ -288,6 +289,7 @@ function openFront(config: Config, upstreams: ByHost, given: FrontGiven): Promis
   const blobAnswers = new BlobAnswers(caches.blobs, new Buffers(config.limits.readBuffers))
   return createFront({
     registries,
+    realm: registries.hasPrivate ? new Realm({ publicUrl: undefined, clock: outside.clock }) : undefined,
     manifests: new ManifestAnswers(caches.manifests),
     listings: caches.listings,
     answerBlob: (exchange, blob) => blobAnswers.answer(exchange, blob),

@@ -24,7 +24,14 @@ function inUpstream(name: string, upstream: UpstreamConfig): Trouble[] {
     ...(isOtherName ? [{ path, says: `is another name of ${DOCKER_HUB}: say ${DOCKER_HUB} here`, isOfKey: true }] : []),
     ...upstream.accounts.flatMap((account, at) => inAccount(account, [...path, 'accounts', at])),
     ...repeatedEndpoints(upstream.endpoints ?? [], path),
+    ...inPrivate(upstream, path),
   ]
+}
+
+/** Of a write nothing tells who may see what it leaves behind. */
+function inPrivate(upstream: UpstreamConfig, path: readonly string[]): Trouble[] {
+  if (upstream.private.length === 0 || !upstream.push) return []
+  return [{ path: [...path, 'push'], says: 'is true where private has patterns: an upstream has one or the other' }]
 }
 
 const PASSWORD_KEYS = ['password', 'passwordFile', 'passwordEnv'] as const
@@ -84,8 +91,18 @@ function inAccess({ access, tls, upstreams }: Config): Trouble[] {
           says: 'is true and access.mode is htpasswd: a write would take the password for us to upstream',
         }))
       : []),
+    ...(mode === 'htpasswd' ? privateOf(upstreams) : []),
   ]
 }
+
+/** Both want the Authorization header. */
+const privateOf = (upstreams: Config['upstreams']): Trouble[] =>
+  Object.entries(upstreams)
+    .filter(([, upstream]) => upstream.private.length > 0)
+    .map(([name]) => ({
+      path: ['upstreams', name, 'private'],
+      says: 'has patterns and access.mode is htpasswd: a client would have to send two passwords in one header',
+    }))
 
 function sharedPort({ listen, admin }: Config): Trouble[] {
   if (admin.listen === 'off' || listen.port === 0 || listen.port !== admin.listen.port) return []

@@ -143,6 +143,13 @@ const upstream = z.strictObject({
   timeouts: timeouts.prefault({}).describe('How long upstream may take.'),
   allow: z.array(pattern).prefault(['**']).describe('The repositories that are served, manifests and blobs alike.'),
   deny: z.array(pattern).prefault([]).describe('Repositories that are not served, though allowed.'),
+  private: z
+    .array(pattern)
+    .prefault([])
+    .describe(
+      'Repositories that are shown only to callers whose own credentials upstream accepts (docs/private.md); no ' +
+        'account is used for them. Allow and deny come first.',
+    ),
   pin: z.array(pin).prefault([]).describe('What is never evicted.'),
   push: z
     .boolean()

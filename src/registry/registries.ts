@@ -5,13 +5,14 @@ import { DOCKER_HUB, DOCKER_HUB_ALIASES } from '../base/well-known.ts'
 import { findRegistryHost, type RegistryHost, type RepositoryPath } from '../oci/names.ts'
 
 /** What of an upstream's configuration decides which requests are its. */
-export type Rules = Pick<UpstreamConfig, 'default' | 'hosts' | 'allow' | 'deny' | 'push'>
+export type Rules = Pick<UpstreamConfig, 'default' | 'hosts' | 'allow' | 'deny' | 'private' | 'push'>
 
 /** One upstream as requests see it. */
 export class Registry {
   readonly host: RegistryHost
   readonly isHub: boolean
   readonly takesWrites: boolean
+  readonly #isPrivate: (path: string) => boolean
   #isAllowed: (path: string) => boolean
   #isDenied: (path: string) => boolean
 
@@ -21,6 +22,7 @@ export class Registry {
     this.takesWrites = rules.push
     this.#isAllowed = matcherOf(rules.allow)
     this.#isDenied = matcherOf(rules.deny)
+    this.#isPrivate = matcherOf(rules.private)
   }
 
   /** From now on other patterns hold. */
@@ -32,18 +34,26 @@ export class Registry {
   mayServe(path: RepositoryPath): boolean {
     return this.#isAllowed(path) && !this.#isDenied(path)
   }
+
+  /** Whether it is shown only to callers who may read it upstream. */
+  isPrivate(path: RepositoryPath): boolean {
+    return this.#isPrivate(path)
+  }
 }
 
 /** The closed list of upstreams: what isn't here is never dialled (fault 83). */
 export class Registries {
   /** What a request means that names none; undefined where it then means nothing. */
   readonly default: Registry | undefined
+  /** Whether some of what is served is private: then clients are challenged. */
+  readonly hasPrivate: boolean
   readonly #byName = new Map<string, Registry>()
   readonly #byHostHeader = new Map<string, Registry>()
 
   /** @param upstreams every upstream there is, the well-known among them */
   constructor(upstreams: Iterable<readonly [RegistryHost, Rules]>) {
     let chosen: Registry | undefined
+    let hasPrivate = false
     for (const [host, rules] of upstreams) {
       const registry = new Registry(host, rules)
       for (const name of namesOf(registry)) {
@@ -52,7 +62,9 @@ export class Registries {
       }
       for (const name of rules.hosts) this.#byHostHeader.set(name.toLowerCase(), registry)
       if (rules.default) chosen = registry
+      hasPrivate ||= rules.private.length > 0
     }
+    this.hasPrivate = hasPrivate
     this.default = chosen ?? this.#byName.get(DOCKER_HUB)
   }
 

@@ -7,6 +7,8 @@ import { type Registries, type Registry, unknownHost } from './registries.ts'
 export type Target = {
   readonly registry: Registry
   readonly repository: Repository
+  /** It is shown only to callers who may read it upstream. */
+  readonly isPrivate: boolean
   /** The client's own path, up to the end of the name; what follows it there leads back to this repository. */
   readonly clientPath: string
 }
@@ -140,7 +142,7 @@ function targetOf(nameParts: readonly string[], naming: Naming): Omit<Target, 'c
   if (!registry.mayServe(repository.path)) {
     throw new OciError('nameUnknown', 'this repository is not served here, by configuration')
   }
-  return { registry, repository }
+  return { registry, repository, isPrivate: registry.isPrivate(repository.path) }
 }
 
 /** The upstream, and how many components of the name only repeated it. At least one is left for the name. */

@@ -45,7 +45,7 @@ const PING_HEAD = ['Content-Type', 'application/json', 'Content-Length', String(
 export function answer(exchange: Exchange, parts: RouteParts): Promise<void> | Passing | undefined {
   try {
     const { url = '', headers, method } = exchange.request
-    const asked = parts.requests.parse(url, headers.host)
+    const asked = onBehalf(parts.requests.parse(url, headers.host), headers.authorization, parts)
     exchange.asked = asked
     if (asked.route === 'token') return answerToken(exchange, parts)?.catch((error: unknown) => exchange.fail(error))
     const isRead = method === 'GET' || method === 'HEAD'
@@ -55,6 +55,13 @@ export function answer(exchange: Exchange, parts: RouteParts): Promise<void> | P
     exchange.fail(error)
     return undefined
   }
+}
+
+/** What is private is asked for on behalf of whom the request names. What is remembered of its URL names nobody. */
+function onBehalf(asked: Asked, authorization: string | undefined, { realm }: RouteParts): Asked {
+  if (!('target' in asked) || !asked.target.isPrivate) return asked
+  const as = realm?.callers.find(authorization)
+  return as ? { ...asked, target: { ...asked.target, repository: { ...asked.target.repository, as } } } : asked
 }
 
 function answerToken(exchange: Exchange, { realm }: RouteParts): Promise<void> | undefined {

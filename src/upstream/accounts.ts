@@ -24,11 +24,11 @@ export const accountOf = ({ id, username, password }: Caller): Account => ({
  * what is private: an account of ours would show it to everyone.
  */
 export class Accounts {
-  readonly #isPrivate: (path: string) => boolean
+  readonly #isPrivate: (path: RepositoryPath) => boolean
   readonly #accounts: readonly { readonly account: Account; readonly isFor: (path: string) => boolean }[]
 
-  constructor(configs: readonly AccountConfig[], privatePatterns: readonly string[]) {
-    this.#isPrivate = matcherOf(privatePatterns)
+  constructor(configs: readonly AccountConfig[], isPrivate: (path: RepositoryPath) => boolean) {
+    this.#isPrivate = isPrivate
     this.#accounts = configs.map((config, at) => ({
       account: { id: `${at} ${config.username}`, authorization: () => authorizationOf(config) },
       isFor: matcherOf(config.repositories),

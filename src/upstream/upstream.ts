@@ -13,6 +13,7 @@ import { LRUCache } from 'lru-cache'
 import type { Caller } from '../base/caller.ts'
 import type { Outside } from '../base/clock.ts'
 import type { UpstreamConfig } from '../base/config.ts'
+import { matcherOf } from '../base/patterns.ts'
 import type { RegistryHost, RepositoryPath } from '../oci/names.ts'
 import { Accounts, accountOf } from './accounts.ts'
 import { Asker } from './asker.ts'
@@ -54,6 +55,8 @@ export class Upstream implements AsyncDisposable {
   readonly ours: Endpoints
   /** Where writes go: what is begun at one endpoint must be ended there. */
   readonly first: Endpoint | undefined
+  /** Whether a repository is asked for by its callers alone. */
+  readonly isPrivate: (path: RepositoryPath) => boolean
   readonly #sites: readonly Site[]
   readonly #outside: Outside
   readonly #parts: UpstreamParts
@@ -63,11 +66,12 @@ export class Upstream implements AsyncDisposable {
   constructor(host: RegistryHost, config: UpstreamConfig, outside: Outside, parts: UpstreamParts) {
     this.host = host
     this.config = config
+    this.isPrivate = matcherOf(config.private)
     this.#outside = outside
     this.#parts = parts
     const extraCa = config.connect.ca === null ? undefined : readFileSync(config.connect.ca, 'utf8')
     this.#sites = endpointUrlsOf(host, config).map((url) => siteAt(url, config, outside, parts, extraCa))
-    const accounts = new Accounts(config.accounts, [])
+    const accounts = new Accounts(config.accounts, this.isPrivate)
     const identity = { find: (path: RepositoryPath) => accounts.find(path), isCaller: false }
     const configured = this.#sites.map((site) => this.#endpointsAt(site, identity, HELD, WAYS_MAX).usual)
     this.ours = new Endpoints(host, config, configured, parts)

@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs'
 import type { Dispatcher } from 'undici'
 import type { Outside } from '../base/clock.ts'
 import type { UpstreamConfig } from '../base/config.ts'
+import { OciError } from '../base/errors.ts'
 import type { Log } from '../base/log.ts'
 import type { RegistryHost, Repository } from '../oci/names.ts'
 import type { Endpoints } from './endpoints.ts'
@@ -52,10 +53,17 @@ export class Upstreams implements AsyncDisposable {
     return upstream
   }
 
-  /** A repository's upstream, asked as its caller where it has one. */
-  askedFor({ host, as }: Repository): Endpoints | undefined {
+  /**
+   * A repository's upstream, asked as its caller where it has one.
+   *
+   * @throws {OciError} unauthorized: it is private and has none; nobody else may ask for it
+   */
+  askedFor({ host, path, as }: Repository): Endpoints | undefined {
     const upstream = this.of(host)
-    return as ? upstream?.as(as).usual : upstream?.ours
+    if (as) return upstream?.as(as).usual
+    if (upstream?.isPrivate(path))
+      throw new OciError('unauthorized', 'a private repository is asked for by its callers')
+    return upstream?.ours
   }
 
   /** As `askedFor`, with a token that is asked for anew each time: what it says is true now. */

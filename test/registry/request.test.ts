@@ -5,7 +5,7 @@ import type { RegistryHost } from '../../src/oci/names.ts'
 import { Registries, type Rules } from '../../src/registry/registries.ts'
 import { parseRequest } from '../../src/registry/request.ts'
 
-const rules: Rules = { default: false, hosts: [], allow: ['**'], deny: [], push: false }
+const rules: Rules = { default: false, hosts: [], allow: ['**'], deny: [], private: [], push: false }
 const hostOf = (text: string): RegistryHost => text as RegistryHost
 const registries = new Registries([
   [hostOf('docker.io'), { ...rules, hosts: ['hub.mirror.example'] }],

@@ -12,7 +12,7 @@ import type { Listings } from '../../src/registry/listings.ts'
 import { ManifestAnswers, type ManifestSource } from '../../src/registry/manifests.ts'
 import { Registries, type Rules } from '../../src/registry/registries.ts'
 
-export const RULES: Rules = { default: false, hosts: [], allow: ['**'], deny: [], push: false }
+export const RULES: Rules = { default: false, hosts: [], allow: ['**'], deny: [], private: [], push: false }
 export const hostOf = (text: string): RegistryHost => text as RegistryHost
 export const registriesOf = (...rules: readonly (readonly [string, Rules])[]): Registries =>
   new Registries(rules.map(([host, each]) => [hostOf(host), each]))

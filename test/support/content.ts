@@ -24,6 +24,7 @@ export type FakeImage = {
 /** What a fake registry holds, and its right answers. Blobs are shared by all repositories. */
 export class Content {
   readonly #blobs = new Map<Digest, Buffer>()
+  readonly #hidden = new Set<string>()
   readonly #repositories = new Map<string, Held>()
   readonly #hasReferrers: boolean
 
@@ -90,6 +91,11 @@ export class Content {
     this.#blobs.delete(reference as Digest)
   }
 
+  /** A blob that this repository alone does not have. */
+  hide(path: string, digest: Digest): void {
+    this.#hidden.add(`${path}@${digest}`)
+  }
+
   /** The right answer to a GET or HEAD. */
   protected read(seen: Seen, act: Act): Answer {
     if (seen.kind === 'ping') return json(200, {})
@@ -134,8 +140,8 @@ export class Content {
     return { status: 200, headers, body: found.bytes, isHead: false }
   }
 
-  #blob({ reference, range, method }: Seen, act: Act): Answer {
-    const bytes = this.#blobs.get(reference as Digest)
+  #blob({ path, reference, range, method }: Seen, act: Act): Answer {
+    const bytes = this.#hidden.has(`${path}@${reference}`) ? undefined : this.#blobs.get(reference as Digest)
     if (!bytes) return unknown('BLOB_UNKNOWN')
     const headers = {
       'content-type': 'application/octet-stream',

@@ -8,6 +8,8 @@ export type AuthOptions = {
   readonly users?: Readonly<Record<string, string>>
   /** Repositories that need an account; without it none does (bearer) or all do (basic). */
   readonly isPrivate?: (path: string) => boolean
+  /** Who may read what: asked when a token is given, and each time that one is shown. */
+  readonly mayRead?: ((user: string | undefined, path: string) => boolean) | undefined
   /** What `expires_in` says, and how long a token lives; default 300. */
   readonly tokenTtlS?: number
   /** A token opens so many requests, then it is revoked. */
@@ -61,7 +63,8 @@ export class TokenServer {
     const needed = `repository:${seen.path}:pull`
     const isAlive = token && token.endMs > performance.now() && token.usesLeft > 0
     if (!isAlive) return this.#challenge(this.#bearer(origin, needed, authorization && 'invalid_token'), seen)
-    if (seen.path && !token.scopes.includes(needed)) {
+    const isRevoked = seen.path && this.#options.mayRead?.(token.user, seen.path) === false
+    if (isRevoked || (seen.path && !token.scopes.includes(needed))) {
       return this.#challenge(this.#bearer(origin, needed, 'insufficient_scope'), seen)
     }
     token.usesLeft--
@@ -74,7 +77,7 @@ export class TokenServer {
     const user = this.#userOf(seen.headers.authorization ?? '')
     this.requests.push({ url: seen.url, headers: seen.headers, user })
     if (seen.headers.authorization && user === undefined) return json(401, { errors: [{ code: 'UNAUTHORIZED' }] })
-    const scopes = query.getAll('scope').filter((scope) => user !== undefined || !this.#isPrivate(scope))
+    const scopes = query.getAll('scope').filter((scope) => this.#isGiven(user, scope))
     const token = `tok-${randomUUID()}`
     const ttlS = this.#options.tokenTtlS ?? 300
     const endMs = performance.now() + ttlS * 1000
@@ -82,9 +85,10 @@ export class TokenServer {
     return json(200, { token, access_token: token, expires_in: ttlS, issued_at: '2020-01-01T00:00:00Z' })
   }
 
-  #isPrivate(scope: string): boolean {
+  #isGiven(user: string | undefined, scope: string): boolean {
     const path = scope.slice(scope.indexOf(':') + 1, scope.lastIndexOf(':'))
-    return this.#options.isPrivate?.(path) ?? false
+    const { isPrivate, mayRead } = this.#options
+    return mayRead ? mayRead(user, path) : user !== undefined || !isPrivate?.(path)
   }
 
   #userOf(authorization: string): string | undefined {
