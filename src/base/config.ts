@@ -101,7 +101,7 @@ const account = z.strictObject({
 
 const tagPolicy = z.strictObject({
   match: pattern.prefault('**').describe('The tags that this rule is for; the first rule that matches a tag holds.'),
-  fresh: duration.prefault('5m').describe('How long a tag is answered without asking upstream.'),
+  fresh: duration.prefault('5m').describe('How long a tag is answered without asking upstream, a tenth more or less.'),
   stale: duration
     .prefault('1m')
     .describe('How long after that it is still answered at once, while upstream is asked behind the answer.'),

@@ -61,6 +61,16 @@ test('fault 4: a manifest by tag that was damaged on its way is asked for again,
   expect(found).toMatchObject({ digest: image.digest, bytes: image.manifest })
 })
 
+test('fault 10: what a GET by tag claims of a digest is nothing either, where no HEAD was to be had', async () => {
+  const { upstream, house, app } = await given({}, { headStatus: 405 })
+  const image = upstream.addImage('team/app', 'v1', { layers: 0 })
+  upstream.behave({ match: /GET/, act: { headers: { 'docker-content-digest': `sha256:${'0'.repeat(64)}` } } })
+
+  const found = await house.manifests.get(app, ofTag('v1'), NEVER)
+
+  expect(found).toMatchObject({ digest: image.digest, bytes: image.manifest })
+})
+
 test('fault 4: a manifest by tag that is damaged differently each time is a failure of upstream', async () => {
   const { upstream, house, app } = await given()
   upstream.addImage('team/app', 'v1', { layers: 0 })

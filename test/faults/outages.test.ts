@@ -96,3 +96,21 @@ test('fault 56: a host that slept, its connections cut meanwhile, goes on where 
   expect(since.filter((request) => request.includes('/blobs/')).length).toBeLessThanOrEqual(2 * 3)
   expect((await ask(manifest)).status).toBe(200)
 }, 30_000)
+
+test('fault 45: a fill whose upstream falls silent asks anew by itself; its key is free for all who come', async () => {
+  await using upstream = await startUpstream()
+  const config = { timeouts: { idle: '300ms', headers: '300ms' } }
+  await using house = await startHouse(upstream, { upstreams: { 'registry.test': config } })
+  const image = upstream.addImage('library/a', 'v1', { layers: 1, layerBytes: 3 * MIB })
+  const digest = image.layers[0]?.digest ?? image.digest
+  await house.getManifest('library/a', 'v1')
+  upstream.behave({ match: /GET .*blobs/, times: 1, act: { stallAfter: MIB } })
+  upstream.behave({ match: /GET .*blobs.*bytes=/, times: 1, act: { hang: true } })
+
+  const together = await Promise.all([1, 2, 3].map(() => house.getBlob('library/a', digest)))
+  await house.quiet()
+
+  for (const { body } of together) expect(body.equals(image.bytesOf(digest))).toBe(true)
+  expect(upstream.requestsOf(/GET .*blobs/)).toHaveLength(3)
+  expect(upstream.bodyBytesSent).toBeLessThanOrEqual(1.4 * 3 * MIB)
+})

@@ -160,6 +160,24 @@ for (const [how, leave] of [
   })
 }
 
+test('fault 22: a write that begins after a reset, and before anyone told of it, ends when that is told', async () => {
+  const written = Promise.withResolvers<boolean>()
+  await using house = await startFront({
+    answerBlob: async (exchange) => {
+      exchange.start(200, ['Content-Length', '5000'], HIT)
+      await exchange.write(Buffer.alloc(1000))
+      const { socket } = exchange.request
+      socket.prependOnceListener('close', () => void exchange.write(Buffer.alloc(1000)).then(written.resolve))
+    },
+  })
+  const socket = ask(house.port, BLOB)
+  await once(socket, 'data')
+
+  socket.resetAndDestroy()
+
+  expect(await written.promise).toBe(false)
+})
+
 test('a client that leaves while its answer is looked for aborts the looking, and is no error', async () => {
   let signal: AbortSignal | undefined
   await using house = await startFront({

@@ -132,6 +132,16 @@ test('fault 6: a chunked part that goes on beyond its range is cut at the range'
   expect(came.length).toBeLessThanOrEqual(100)
 })
 
+test('fault 2: a chunked part that ends short of its range was cut, though its last chunk came', async () => {
+  const range = `bytes 100-${bytes.length + 99}/${bytes.length + 100}`
+  await using house = await misbehaving({ framing: 'chunked', headers: { 'content-range': range } }, 2)
+
+  const { fault, came } = await received(await openBlob(house.upstream, house.digest, 100))
+
+  expect(fault).toBe('upstreamFailed cut')
+  expect(came.length).toBe(bytes.length - 100)
+})
+
 test('fault 7: an encoded blob is refused before a byte of it is used', async () => {
   await using house = await misbehaving({ encoding: 'gzip' })
 
