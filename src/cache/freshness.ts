@@ -32,11 +32,14 @@ export type Anchor = { readonly ageMs: number; readonly at: Instant }
 /** What was confirmed this very moment. */
 export const anchorNow = (now: Instant): Anchor => ({ ageMs: 0, at: now })
 
-/** A confirmation read back from the index; one that lies in the future, after a step of the wall clock, is of now. */
-export const anchorOf = (confirmedMs: number, now: Instant): Anchor => ({
-  ageMs: Math.max(0, now.wallMs - confirmedMs),
-  at: now,
-})
+/**
+ * A confirmation read back from the index. How old one is that lies in the future, after a step of the wall clock,
+ * nobody can tell: upstream is asked, and only where it fails is it worth something.
+ */
+export const anchorOf = (confirmedMs: number, now: Instant, { fresh, stale }: Pick<Windows, 'fresh' | 'stale'>) => {
+  const ageMs = now.wallMs - confirmedMs
+  return { ageMs: ageMs < 0 ? fresh + stale : ageMs, at: now } satisfies Anchor
+}
 
 /**
  * Milliseconds since the confirmation. The monotonic clock counts. The wall clock may add to it what the host slept,

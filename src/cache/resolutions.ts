@@ -104,10 +104,11 @@ export class Resolutions {
     const known = this.peek(repository, tag)
     if (known || !stored) return known
     const { digest, confirmedMs, goneMs } = stored
-    const anchor = anchorOf(Math.max(confirmedMs, goneMs ?? 0), this.now())
+    const spread = this.#spread(policy)
+    const anchor = anchorOf(Math.max(confirmedMs, goneMs ?? 0), this.now(), spread)
     const isGone = goneMs !== undefined
     return this.#set(repository, tag, {
-      ...{ digest, anchor, policy: this.#spread(policy), isGone },
+      ...{ digest, anchor, policy: spread, isGone },
       ...{ told: undefined, previous: undefined },
     })
   }

@@ -294,6 +294,18 @@ test('fault 54: a wall clock that steps two days back or forth evicts no answer 
   }
 })
 
+test('fault 54: what was confirmed before the wall clock stepped back is asked for after a restart', async () => {
+  const { upstream, house } = await given()
+  await get(house)
+  const moved = upstream.addImage('team/app', 'v1', { seed: 2, layers: 0 })
+  house.clock.stepWall(-2 * 86_400_000)
+
+  const again = await house.restart()
+  onTestFinished(() => again[Symbol.asyncDispose]())
+
+  expect((await get(again)).digest).toBe(moved.digest)
+})
+
 test('what is known outlives a restart', async () => {
   const { upstream, house, image } = await given()
   await get(house)

@@ -39,7 +39,7 @@ export type Circumstances = {
   readonly wasDisturbed: (fromMs: number, toMs: number) => boolean
   /** When upstream last did wrong in that way, for that digest or host. */
   readonly lastLieMs: (kind: 'flip' | 'digest' | 'length' | 'fault', about: string) => number | undefined
-  /** When the server last began with a clock that was behind: how old what it knew is, it cannot know since. */
+  /** When its clock was last behind what it had been: how old what it knew from before is, it can't know. */
   readonly doubtSinceMs: () => number
 }
 
@@ -199,15 +199,12 @@ export class Judge {
       this.count('digests that upstream told')
       return
     }
-    const isUnsureFor = (ms: number) => got.beganMs < doubtSinceMs() + ms && wasTrueWithin(Infinity)
-    if (isUnsureFor(windows.freshMs)) {
-      this.count('tags of an unsure age')
-      return
-    }
+    // a clock that was behind made it younger than it is, for as long as it may be shown at all
+    const isUnsure = performance.now() < doubtSinceMs() + windows.errorMs && wasTrueWithin(Infinity)
     const isStandIn = /fwd=stale/.test(String(got.headers['cache-status']))
     const faultMs = lastLieMs('fault', host)
     const hadFault = faultMs !== undefined && faultMs > got.beganMs - 20_000
-    const isWithin = wasTrueWithin(windows.errorMs) || isUnsureFor(windows.errorMs)
+    const isWithin = wasTrueWithin(windows.errorMs) || isUnsure
     if (isStandIn && hadFault && isWithin) {
       this.count('tags that stood in for upstream')
       return

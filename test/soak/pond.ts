@@ -57,8 +57,9 @@ export class Pond {
     return this.#bornMs
   }
 
+  /** When its clock was last behind what it had been before; infinite while it is. */
   get doubtSinceMs(): number {
-    return this.#doubtSinceMs
+    return this.#clockOffsetMs < this.#clockMostMs ? Number.POSITIVE_INFINITY : this.#doubtSinceMs
   }
 
   get restarts(): number {
@@ -72,7 +73,6 @@ export class Pond {
   /** @throws {Error} where it does not serve in time */
   async start(): Promise<void> {
     await this.#writeClock()
-    if (this.#clockOffsetMs < this.#clockMostMs) this.#doubtSinceMs = performance.now()
     const begun = new MillpondProcess(['serve', '--config', this.configPath], this.#environment())
     this.#process = begun
     this.#isEnding = false
@@ -134,6 +134,7 @@ export class Pond {
 
   /** The wall clock is off by so much from now on, give or take a second. */
   async stepClock(offsetMs: number): Promise<void> {
+    if (this.#clockOffsetMs < this.#clockMostMs) this.#doubtSinceMs = performance.now()
     this.#clockOffsetMs = offsetMs
     this.#clockMostMs = Math.max(this.#clockMostMs, offsetMs)
     await this.#writeClock()
