@@ -257,6 +257,7 @@ export class Disk implements AsyncDisposable {
   /** Removes a blob, or a spool that nobody fills. Never rejects. @returns bytes freed; 0 where it is under a reader */
   remove(digest: Digest): Promise<number> {
     return this.#turns.run(digest, async () => {
+      if (this.#reopening.looksElsewhere()) return 0
       const freed = await this.#parts.spools.removeKept(digest)
       if (this.#open.has(digest) || this.#parts.spools.isRead(digest)) return freed
       const found = this.#find(digest)
@@ -347,6 +348,7 @@ export class Disk implements AsyncDisposable {
   /** The row told of a file that is not there, or not of that size; unless a commit has just made it true. */
   #dropLost(digest: Digest): Promise<void> {
     return this.#turns.run(digest, async () => {
+      if (this.#reopening.looksElsewhere()) return
       const found = this.#find(digest)
       const stats = await findRegular(this.#parts.folder.blob(digest)).catch(() => undefined) // unreadable is lost too
       if (found && stats?.size === found.sizeBytes) return

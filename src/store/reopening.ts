@@ -21,7 +21,10 @@ export class Reopening {
   readonly #hooks: Hooks
   #parts: DiskParts
   #areBooksTorn = false
-  #isAway = false
+  /** The path was seen to lead elsewhere, and was not looked at since. */
+  #isElsewhere = false
+  /** The old parts are closed, and there are no new ones yet. */
+  #isClosed = false
 
   constructor(parts: DiskParts, options: DiskOptions, hooks: Hooks) {
     this.#parts = parts
@@ -33,14 +36,25 @@ export class Reopening {
     return this.#parts
   }
 
-  /** The old parts are closed and there are no new ones yet: nothing is found, and nothing taken. */
+  /** The books are not of what the path leads to: nothing is found, and nothing taken. */
   get isAway(): boolean {
-    return this.#isAway
+    return this.#isClosed || this.#isElsewhere
   }
 
   /** Whether the books may be closed as whole ones. */
   get areBooksWhole(): boolean {
-    return !this.#isAway && !this.#areBooksTorn
+    return !this.#isClosed && !this.#areBooksTorn
+  }
+
+  /** Whether a file that is missing says nothing of the books: the path leads elsewhere. */
+  looksElsewhere(): boolean {
+    if (this.isAway) return true
+    const { standing, folder } = this.#parts
+    if (standing.isHere()) return false
+    this.#isElsewhere = true
+    const cause = Object.assign(new Error('not the folder that was opened'), { code: 'ESTALE' })
+    this.#hooks.onError(new DiskError('failed', `${folder.path} leads elsewhere than it did`, cause))
+    return true
   }
 
   /** What an error tells of the books. */
@@ -52,7 +66,8 @@ export class Reopening {
   async findTrouble(cap: Cap): Promise<DiskError | undefined> {
     const { standing, folder } = this.#parts
     try {
-      if (this.areBooksWhole && standing.isHere()) return undefined
+      this.#isElsewhere = !standing.isHere()
+      if (this.areBooksWhole && !this.#isElsewhere) return undefined
       // an empty folder where a volume was mounted is no place to begin anew: it is there by mistake
       const isOurs = standing.isSameVolume() || existsSync(folder.books)
       if (!isOurs) return new DiskError('failed', `${folder.path} is not on the volume where it was`)
@@ -65,9 +80,9 @@ export class Reopening {
 
   async #openAnew(cap: Cap): Promise<void> {
     const { folder, books, spools, blobFolders } = this.#parts
-    if (!this.#isAway) {
+    if (!this.#isClosed) {
       this.#options.log.warn({ folder: folder.path, torn: this.#areBooksTorn }, 'the folder is opened anew')
-      this.#isAway = true
+      this.#isClosed = true
       await spools.abandon()
       await this.#hooks.onLeave()
       books.abandon()
@@ -75,7 +90,8 @@ export class Reopening {
     }
     this.#parts = await openParts(folder, { ...this.#options, cap }, this.#hooks.onError)
     this.#areBooksTorn = false
-    this.#isAway = false
+    this.#isClosed = false
+    this.#isElsewhere = false
     this.#hooks.onOpened(this.#parts)
   }
 }

@@ -20,6 +20,7 @@ export const DEBIAN_PACKAGES = [
   'python3-venv',
   'runc',
   'skopeo',
+  'strace',
 ] as const
 
 export type GoTool = {
