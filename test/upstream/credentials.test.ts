@@ -137,6 +137,7 @@ test('fault 73: credentials are for a host and port exactly, not for names that 
   fake.addImage('library/a', 'latest')
   const origin = named(fake.origin, 'reg.example')
   await using upstream = upstreamAt(origin, { config: { accounts: [bot] }, parts: { lookup } })
+  expect(await upstream.getManifest(path, latest, never)).toMatchObject({ at: 'found', isPublic: false })
   for (const host of ['reg.example.evil', 'reg.example', 'xreg.example']) {
     fake.behave({ match: /manifests/, act: { redirect: `${named(thief.origin, host)}/stolen` } })
     await upstream.getManifest(path, latest, never)

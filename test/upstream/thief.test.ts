@@ -2,7 +2,7 @@ import { expect, test } from 'vitest'
 import { startThief, type Thief } from '../support/thief.ts'
 import { TEST_TLS } from '../support/tls.ts'
 import { type FakeUpstream, startUpstream } from '../support/upstream.ts'
-import { latest, named, never, openBlob, path, resolverOf, upstreamAt } from './support.ts'
+import { latest, named, never, openBlob, path, resolverOf, type UpstreamAt, upstreamAt } from './support.ts'
 import { caFile, expectNothingStolen, headersIn, portsAlike } from './thief-support.ts'
 
 const SECRET = 'swordfish'
@@ -10,20 +10,27 @@ const accounts = [{ username: 'bot', password: SECRET }]
 const users = { bot: SECRET }
 const { lookup } = resolverOf()
 
+/** An upstream at a registry that has an account there. */
+function accounted(fake: FakeUpstream, config: object = {}, host = 'registry.good.example'): UpstreamAt {
+  return upstreamAt(named(fake.origin, host), { config: { accounts, ...config }, parts: { lookup } })
+}
+
 /** Asks for all that can be asked for; what becomes of it is the thief's to tell. */
-async function askAll(fake: FakeUpstream, config: object, host = 'registry.good.example'): Promise<void> {
+async function askAll(upstream: UpstreamAt, fake: FakeUpstream): Promise<void> {
   const { config: layer } = fake.addImage('library/a', 'latest')
-  await using upstream = upstreamAt(named(fake.origin, host), { config, parts: { lookup } })
-  const query = { n: 5, last: 'a' }
   await Promise.allSettled([
     upstream.getManifest(path, latest, never),
     upstream.headManifest(path, latest, never),
     upstream.headBlob(path, layer.digest, never),
     openBlob(upstream, layer.digest, 1, 5),
-    upstream.getTags(path, query, never),
+    upstream.getTags(path, { n: 5, last: 'a' }, never),
     upstream.getReferrers(path, layer.digest, { artifactType: 'x/y' }, never),
   ])
 }
+
+/** It was asked as the account: what would be stolen is there to be stolen. */
+const expectUsed = (fake: FakeUpstream) =>
+  expect(fake.headersSeen.some(({ authorization }) => authorization !== undefined)).toBe(true)
 
 for (const [endpoint, realm, why] of [
   ['registry.good.example', 'http://thief.example:PORT/token', 'another domain'],
@@ -41,7 +48,9 @@ for (const [endpoint, realm, why] of [
     const named = realm.replace('PORT', new URL(thief.origin).port)
     await using fake = await startUpstream({ auth: { kind: 'bearer', users, realm: named } })
 
-    await askAll(fake, { accounts }, endpoint)
+    await using upstream = accounted(fake, {}, endpoint)
+
+    await askAll(upstream, fake)
 
     expect(thief.loot.length).toBeGreaterThan(0)
     expectNothingStolen(thief.loot, SECRET)
@@ -60,8 +69,9 @@ test('fault 71: a realm that was named for credentials is its host and port, not
   ]) {
     const realm = `http://auth.example:${port}/token`
     await using fake = await startUpstream({ auth: { kind: 'bearer', users, realm } })
+    await using upstream = accounted(fake, { realms })
 
-    await askAll(fake, { accounts, realms })
+    await askAll(upstream, fake)
   }
 
   expect(thief.loot.length).toBeGreaterThan(0)
@@ -72,11 +82,12 @@ test('fault 72: a redirect’s host that names the endpoint’s own realm is not
   await using fake = await startUpstream({ auth: { kind: 'bearer', users } })
   const challenge = `Bearer realm="${named(fake.origin, 'registry.good.example')}/token",scope="repository:library/a:pull"`
   await using stranger = await startUpstream({ auth: { kind: 'bearer', challenge } })
-  await askAll(fake, { accounts })
+  await using upstream = accounted(fake)
+  await askAll(upstream, fake)
   const asked = fake.tokens.requests.length
   fake.behave({ match: /v2/, act: { redirect: ({ url }) => `${named(stranger.origin, 'thief.example')}${url}` } })
 
-  await askAll(fake, { accounts })
+  await askAll(upstream, fake)
 
   expect(stranger.requests.length).toBeGreaterThan(0)
   expect(stranger.headersSeen.filter(({ authorization }) => authorization !== undefined)).toEqual([])
@@ -99,14 +110,16 @@ for (const kind of ['basic', 'bearer'] as const) {
     test(`fault 72: a redirect to ${why} takes no header of ours along, nor a cookie of anyone’s (${kind})`, async () => {
       await using thief = await startThief('x')
       await using fake = await startUpstream({ auth: { kind, users } })
-      await askAll(fake, { accounts })
+      await using upstream = accounted(fake)
+      await askAll(upstream, fake)
+      expectUsed(fake)
       const headers = {
         location: `${strangerOf(fake, thief)}/stolen`,
         'set-cookie': 'session=canary; Domain=good.example',
       }
       fake.behave({ match: /v2/, act: { status: 307, headers } })
 
-      await askAll(fake, { accounts })
+      await askAll(upstream, fake)
 
       expect(thief.loot.length).toBeGreaterThan(5)
       expectNothingStolen(thief.loot, SECRET)
@@ -118,11 +131,13 @@ for (const kind of ['basic', 'bearer'] as const) {
   test(`fault 72: a redirect to another scheme of the same host takes no header of ours along (${kind})`, async () => {
     await using thief = await startThief('x', { tls: TEST_TLS })
     await using fake = await startUpstream({ auth: { kind, users } })
-    await askAll(fake, { accounts }, 'registry.test')
-    fake.behave({ match: /v2/, act: { redirect: `${named(thief.origin, 'registry.test')}/stolen` } })
     await using ca = await caFile()
+    await using upstream = accounted(fake, { connect: { ca: ca.file } }, 'registry.test')
+    await askAll(upstream, fake)
+    expectUsed(fake)
+    fake.behave({ match: /v2/, act: { redirect: `${named(thief.origin, 'registry.test')}/stolen` } })
 
-    await askAll(fake, { accounts, connect: { ca: ca.file } }, 'registry.test')
+    await askAll(upstream, fake)
 
     expect(thief.loot.length).toBeGreaterThan(5)
     expectNothingStolen(thief.loot, SECRET)
@@ -133,10 +148,12 @@ for (const kind of ['basic', 'bearer'] as const) {
     for (const [ours, theirs] of [ports, ports.toReversed()]) {
       await using thief = await startThief('x', { port: theirs })
       await using fake = await startUpstream({ port: ours, auth: { kind, users } })
-      await askAll(fake, { accounts }, '127.0.0.1')
+      await using upstream = accounted(fake, {}, '127.0.0.1')
+      await askAll(upstream, fake)
+      expectUsed(fake)
       fake.behave({ match: /v2/, act: { redirect: `${thief.origin}/stolen` } })
 
-      await askAll(fake, { accounts }, '127.0.0.1')
+      await askAll(upstream, fake)
 
       expect(thief.loot.length).toBeGreaterThan(5)
       expectNothingStolen(thief.loot, SECRET)
