@@ -12,12 +12,16 @@ const EQUALS = /[ \t]*=[ \t]*/y
 const SPACES = /[ \t]+/y
 const SEPARATORS = /[ \t,]*/y
 
+/** A longer line is passed over: what a challenge names is remembered for each of thousands of repositories. */
+const LINE_CHARS_MAX = 4_096
+
 /**
  * The challenges in all WWW-Authenticate lines, in order (RFC 9110 §11.6.1). A comma separates parameters and
  * challenges alike: a token that no `=` follows starts a challenge. A line is read up to where it stops making sense.
  */
 export function challengesOf(lines: readonly string[]): readonly Challenge[] {
-  return lines.flatMap((line) => challengesIn(new Scanner(line)))
+  const read = lines.filter(({ length }) => length <= LINE_CHARS_MAX)
+  return read.flatMap((line) => challengesIn(new Scanner(line)))
 }
 
 /** The one to answer: Bearer where it names a realm, else Basic; nothing else is ours. */

@@ -17,6 +17,8 @@ const LIFE_S_MAX = 3_600
 /** Given up this long before its end, so that it doesn't expire on its way. */
 const MARGIN_MS = 30_000
 const TOKEN = /^[\x21-\x7e]+$/
+/** Of a token and what it is for, on average: most have less than 2 KiB, a hostile server's have 64. */
+const HELD_CHARS_EACH = 4 * KIB
 
 export type TokenNeed = {
   readonly realm: Realm
@@ -50,7 +52,11 @@ export class Tokens {
     this.#totalMs = totalMs
     this.#rest = new Rest(outside.clock)
     this.#heldMsMax = heldMsMax
-    this.#held = new LRUCache({ max: tokensMax })
+    this.#held = new LRUCache({
+      max: tokensMax,
+      maxSize: tokensMax * HELD_CHARS_EACH,
+      sizeCalculation: ({ key, text }) => key.length + text.length,
+    })
   }
 
   /** One that is held and still good. */

@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { expect, onTestFinished, test, vi } from 'vitest'
+import { type Outside, systemOutside } from '../../src/base/clock.ts'
 import { MIB } from '../../src/base/units.ts'
 import { ask, open } from '../support/ask.ts'
 import { startHouse } from '../support/house.ts'
@@ -113,4 +114,43 @@ test('fault 45: a fill whose upstream falls silent asks anew by itself; its key 
   for (const { body } of together) expect(body.equals(image.bytesOf(digest))).toBe(true)
   expect(upstream.requestsOf(/GET .*blobs/)).toHaveLength(3)
   expect(upstream.bodyBytesSent).toBeLessThanOrEqual(1.4 * 3 * MIB)
+})
+
+test('fault 54: a wall clock that steps two days either way, and a restart under it, costs no answer and no fetch', async () => {
+  const steps = { ms: 0 }
+  const { clock, random } = systemOutside
+  const stepping: Outside = {
+    random,
+    clock: {
+      wallMs: () => clock.wallMs() + steps.ms,
+      monotonicMs: () => clock.monotonicMs(),
+      sleep: (ms, signal) => clock.sleep(ms, signal),
+      after: (ms, act) => clock.after(ms, act),
+    },
+  }
+  await using upstream = await startUpstream({ auth: { kind: 'bearer' } })
+  await using house = await startHouse(upstream, { outside: stepping })
+  const image = upstream.addImage('library/a', 'v1')
+  const all = [image.config, ...image.layers].map(({ digest }) => digest)
+  const pull = async () => [
+    (await house.getManifest('library/a', 'v1')).status,
+    ...(await Promise.all(all.map((digest) => house.getBlob('library/a', digest)))).map(({ status }) => status),
+  ]
+  await pull()
+  await house.quiet()
+  const fetched = upstream.requestsOf(/GET .*blobs/).length
+  const tokens = upstream.tokens.requests.length
+
+  for (const days of [2, -2, 0]) {
+    steps.ms = days * 86_400_000
+    expect(await pull(), `${days} days`).toEqual([200, 200, 200, 200])
+  }
+  expect(upstream.tokens.requests).toHaveLength(tokens)
+  for (const days of [-2, 2]) {
+    steps.ms = days * 86_400_000
+    await house.restart()
+    expect(await pull(), `${days} days, restarted`).toEqual([200, 200, 200, 200])
+  }
+
+  expect(upstream.requestsOf(/GET .*blobs/)).toHaveLength(fetched)
 })

@@ -104,6 +104,14 @@ test('whatever list of challenges is printed by the grammar is read as it was me
   )
 })
 
+test('fault 14: a challenge of more than 4 KiB is none: what it names would be remembered for each repository', () => {
+  const lineOf = (chars: number) =>
+    `Bearer realm="https://a.test/${'x'.repeat(chars - 'Bearer realm="https://a.test/"'.length)}"`
+
+  expect(challengesOf([lineOf(4_096)])).toHaveLength(1)
+  expect(challengesOf([lineOf(4_097)])).toEqual([])
+})
+
 test('no line makes the reader throw or linger', () => {
   const hostile = [
     'a='.repeat(30_000),

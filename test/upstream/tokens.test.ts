@@ -1,4 +1,6 @@
 import { expect, test } from 'vitest'
+import { callerOf } from '../../src/base/caller.ts'
+import { Secret } from '../../src/base/config.ts'
 import { parseReference, parseRepositoryPath } from '../../src/oci/names.ts'
 import { readToken } from '../../src/upstream/tokens.ts'
 import type { Act } from '../support/misbehave.ts'
@@ -156,6 +158,21 @@ test('a refusal that lasts is denied after few requests: by the token server, by
   expect(await refusing.upstream.getManifest(path, latest, never)).toEqual({ at: 'denied' })
   expect(await upstream.getManifest(path, latest, never)).toEqual({ at: 'denied' })
   expect(looping.fake.requests.length).toBeLessThan(12)
+})
+
+test('fault 14: long tokens push each other out: what all have together is bounded, not their number alone', async () => {
+  await using house = await challenging({ scope: null })
+  house.fake.behave({ match: /token/, act: { body: JSON.stringify({ token: 't'.repeat(14_000), expires_in: 3600 }) } })
+  house.fake.behave({ match: ({ headers }) => headers.authorization?.includes('ttt') === true, act: { status: 404 } })
+  const { usual } = house.upstream.whole.as(callerOf('bot', new Secret('pw'))) // 32 tokens, 128 KiB
+  const get = (at: number) => usual.getManifest(parseRepositoryPath(`many/r${at}`), latest, never)
+  for (let at = 0; at < 12; at++) await get(at)
+
+  await get(11)
+  const held = house.fake.requestsOf('token').length
+  await get(0)
+
+  expect([held, house.fake.requestsOf('token').length]).toEqual([12, 13])
 })
 
 test('fault 74: each account has tokens of its own, and nobody has those of another', async () => {
