@@ -130,6 +130,23 @@ test('a fill whose starter is refused in its midst goes on as those who joined: 
   expect([await alice.statusOf(path.slice(4)), await bob.statusOf(path.slice(4))]).toEqual([404, 200])
 })
 
+test('fault 75: a fill that is refused to its starter is no news for who joined it: he gets the blob as himself', async () => {
+  const { registry, alice, bob } = await startTenants()
+  const image = registry.addImage('team-c/app', 'v1', { layers: 1 })
+  const path = `team-c/app/blobs/${image.layers[0]?.digest}`
+  registry.behave({
+    match: ({ kind, method, headers }) => kind === 'blob' && method === 'GET' && headers.authorization !== undefined,
+    times: 1,
+    act: { status: 403, body: '{}', delayMs: 400 },
+  })
+
+  const starters = alice.statusOf(path)
+  await expect.poll(() => registry.requestsOf(/GET .*blobs/).length).toBeGreaterThan(0)
+  const joined = await bob.statusOf(path)
+
+  expect([await starters, joined]).toEqual([404, 200])
+})
+
 test('fault 71: a caller’s password goes to no realm of a stranger, and what comes of it is 404', async () => {
   await using thief = await startThief()
   const stranger = thief.origin.replace('127.0.0.1', 'localhost')
