@@ -70,14 +70,31 @@ test('the body of a stream that gives way is left at once: it holds no socket', 
 test('fault 44: who comes while a failed fill is ending gets a fill of his own, not its end', async () => {
   await using house = await startFills()
   const broken = new ScriptedSource('a', LAYER, (turn) => (turn === 0 ? { cutAfter: 3 * MIB } : { at: 'absent' }))
+  const closing = Promise.withResolvers<void>()
+  const { openSpool } = house.keeper
+  const slowly = vi.fn(async (...args: Parameters<typeof openSpool>) => {
+    const spool = await openSpool(...args)
+    const close = spool.close.bind(spool)
+    return Object.assign(spool, { close: () => closing.promise.then(close) })
+  })
+  Object.assign(house.keeper, { openSpool: slowly })
   const fill = house.join(LAYER, [broken])
   const first = pullWhole(fill, LAYER)
   await vi.waitFor(() => expect(fill.isOver).toBe(true), { interval: 0 })
 
-  const later = house.join(LAYER, [new ScriptedSource('b', LAYER)])
-  const got = await pullWhole(later, LAYER)
+  const next = new ScriptedSource('b', LAYER)
+  const later = house.join(LAYER, [next])
+  const pulled = pullWhole(later, LAYER)
+  for (let turn = 0; turn < 50; turn++) await new Promise((resolve) => setImmediate(resolve))
+  const openedMeanwhile = slowly.mock.calls.length
+  closing.resolve()
+  const got = await pulled
 
   expect(later).not.toBe(fill)
+  // it waits until the first is done with the spool that both have, and goes on with what is there
+  expect(openedMeanwhile).toBe(1)
+  expect(next.asked.map(({ start }) => start)).toEqual([3 * MIB])
+  expect(await later.ended).toEqual({ at: 'kept' })
   expect((await first).error).toMatchObject({ fault: 'cut' })
   expect(got.error).toBeUndefined()
   expect(got.bytes.equals(LAYER)).toBe(true)
