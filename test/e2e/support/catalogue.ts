@@ -55,6 +55,9 @@ export type Catalogue = {
   readonly deep: Image
   /** Shown to accounts alone. */
   readonly vault: Image
+  /** Shown to one tenant alone, each. */
+  readonly alices: Image
+  readonly bobs: Image
   readonly app: Index
   readonly notes: Artifact
   /** Nobody asks for it before a test of its own does. */
@@ -75,6 +78,8 @@ export async function publishCatalogue(publisher: Publisher, registry: Registry,
     pond: await publishImage(publisher, { repository: 'library/pond', tag: '1', types: DOCKER, layerBytes: big }),
     deep: await publishImage(publisher, { repository: 'team/deep', tag: '1', layerBytes: [3 * MIB, 1000] }),
     vault: await publishImage(publisher, { repository: `${PRIVATE_PREFIX}vault`, tag: '1', layerBytes: [2 * MIB] }),
+    alices: await publishImage(publisher, { repository: 'tenant-alice/secret', tag: '1', layerBytes: [6 * MIB] }),
+    bobs: await publishImage(publisher, { repository: 'tenant-bob/secret', tag: '1', layerBytes: [MIB] }),
     app: await publishIndex(publisher, 'team/app', '1'),
     notes: await publishArtifact(publisher, registry, folder),
     spare: await publishImage(publisher, { repository: 'team/spare', tag: '1', layerBytes: big }),

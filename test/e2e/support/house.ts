@@ -11,7 +11,8 @@ const LOOK_MS = 50
 const IDLE_MS = 20_000
 
 type Parts = Pick<House, 'millpond' | 'catalogue' | 'sizeOf' | 'fronts' | 'tokens'>
-type SettingsOf = (folder: Folder) => Promise<Partial<Settings>>
+type SettingsOf = (folder: Folder, upstreams: Upstreams) => Promise<Partial<Settings>>
+type Upstreams = Readonly<Record<UpstreamName, object>>
 type Stacks = { readonly upstream: AsyncDisposableStack; readonly all: AsyncDisposableStack }
 
 export type UpstreamName = 'docker.io' | 'registry.example'
@@ -43,7 +44,8 @@ export class House implements AsyncDisposable {
     }
     const publisher = new Publisher(registry, tokens)
     const catalogue = await publishCatalogue(publisher, registry, folder)
-    const settings = { upstreams: upstreamsOf(fronts), ...(await settingsOf(folder)) }
+    const upstreams = upstreamsOf(fronts)
+    const settings = { upstreams, ...(await settingsOf(folder, upstreams)) }
     const millpond = all.use(await Millpond.start(folder, settings))
     return new House({ millpond, catalogue, sizeOf: publisher.sizeOf, fronts, tokens, upstream, all: all.move() })
   }
@@ -78,7 +80,7 @@ export class House implements AsyncDisposable {
   }
 }
 
-function upstreamsOf(fronts: Readonly<Record<UpstreamName, Front>>): object {
+function upstreamsOf(fronts: Readonly<Record<UpstreamName, Front>>): Upstreams {
   const accounts = [{ ...READER, repositories: [`${PRIVATE_PREFIX}**`] }]
   return {
     'docker.io': { default: true, endpoints: [fronts['docker.io'].url], accounts },

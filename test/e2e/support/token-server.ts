@@ -15,6 +15,10 @@ const LIFE_SECONDS = 300
 export const READER = { username: 'bot', password: 'bot-password' } as const
 export const PUSHER = { username: 'pusher', password: 'pusher-password' } as const
 export const PRIVATE_PREFIX = 'private/'
+/** Each sees what is below `tenant-<name>/`, and nobody else does. */
+export const ALICE = { username: 'alice', password: 'alice-password' } as const
+export const BOB = { username: 'bob', password: 'bob-password' } as const
+const TENANT = /^tenant-([a-z]+)\//
 
 type Access = { readonly type: string; readonly name: string; readonly actions: readonly string[] }
 
@@ -29,6 +33,8 @@ export class TokenServer implements AsyncDisposable {
   readonly tokensOf = new Map<string, number>()
   /** Requests with credentials that are nobody's. */
   refused = 0
+  /** Accounts that see nothing any more, by name. Tokens that they have go on to their end, as real ones do. */
+  readonly revoked = new Set<string>()
 
   static async open(folder: Folder): Promise<TokenServer> {
     const keyFile = folder.join('token.key')
@@ -72,10 +78,7 @@ export class TokenServer implements AsyncDisposable {
     }
     this.tokensOf.set(who, (this.tokensOf.get(who) ?? 0) + 1)
     const asked = url.searchParams.getAll('scope').flatMap((text) => text.split(' '))
-    const token = await this.#sign(
-      who,
-      asked.flatMap((scope) => accessOf(scope, who)),
-    )
+    const token = await this.#sign(who, this.revoked.has(who) ? [] : asked.flatMap((scope) => accessOf(scope, who)))
     response.writeHead(200, { 'content-type': 'application/json' })
     response.end(JSON.stringify({ token, access_token: token, expires_in: LIFE_SECONDS }))
   }
@@ -97,14 +100,15 @@ export class TokenServer implements AsyncDisposable {
 function accountOf(authorization: string | undefined): string | undefined {
   if (authorization === undefined) return ''
   const told = Buffer.from(authorization.replace(/^Basic /i, ''), 'base64').toString()
-  return [READER, PUSHER].find((one) => told === `${one.username}:${one.password}`)?.username
+  return [READER, PUSHER, ALICE, BOB].find((one) => told === `${one.username}:${one.password}`)?.username
 }
 
 /** What of a scope is granted. Less than was asked for is no error: the registry tells. */
 function accessOf(scope: string, who: string): readonly Access[] {
   const [, type, name = '', asked = ''] = /^([a-z]+):(.+):([a-z,*]+)$/.exec(scope) ?? []
   if (type !== 'repository') return []
-  const mayPull = who !== '' || !name.startsWith(PRIVATE_PREFIX)
+  const [, tenant] = TENANT.exec(name) ?? []
+  const mayPull = tenant === undefined ? who !== '' || !name.startsWith(PRIVATE_PREFIX) : who === tenant
   const mayPush = who === PUSHER.username
   const actions = asked.split(',').filter((action) => (action === 'pull' ? mayPull : mayPush))
   return actions.length === 0 ? [] : [{ type, name, actions }]
