@@ -27,7 +27,7 @@ async function guarded(options: HouseOptions = {}) {
     access: { mode: 'mtls', ca: join(folder, 'clients.crt') },
   })
   onTestFinished(() => house[Symbol.asyncDispose]())
-  return { house, upstream }
+  return { house, upstream, clientsFile: join(folder, 'clients.crt') }
 }
 
 test('a client with a certificate of our authority is served', async () => {
@@ -116,4 +116,19 @@ test('a certificate that expires while its connection is open opens nothing more
   const after = await firstStatus(socket)
 
   expect([before, after]).toEqual(['200', '403'])
+})
+
+test('when the authorities are read again, the new ones count for who comes, and still no session opens anything', async () => {
+  const { house, clientsFile } = await guarded()
+  const before = await statusOn(house.origin, { cert: CLIENT_TLS.good, key: CLIENT_TLS.key })
+
+  await writeFile(clientsFile, TEST_TLS.cert)
+  house.server.reload(house.config)
+  const old = await statusOn(house.origin, { cert: CLIENT_TLS.good, key: CLIENT_TLS.key })
+  const own = await statusOn(house.origin, { cert: TEST_TLS.cert, key: TEST_TLS.key })
+  const { session } = own
+  const resumed = await statusOn(house.origin, { ...(session && { session }) })
+
+  expect([before.status, old.status, own.status]).toEqual(['200', '403', '200'])
+  expect([resumed.status, resumed.isReused]).toEqual(['403', false])
 })
