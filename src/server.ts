@@ -289,7 +289,7 @@ function openFront(config: Config, upstreams: ByHost, given: FrontGiven): Promis
   const blobAnswers = new BlobAnswers(caches.blobs, new Buffers(config.limits.readBuffers))
   return createFront({
     registries,
-    realm: registries.hasPrivate ? new Realm({ publicUrl: undefined, clock: outside.clock }) : undefined,
+    realm: registries.hasPrivate ? new Realm({ publicUrl: config.publicUrl, clock: outside.clock }) : undefined,
     manifests: new ManifestAnswers(caches.manifests),
     listings: caches.listings,
     answerBlob: (exchange, blob) => blobAnswers.answer(exchange, blob),

@@ -1,3 +1,4 @@
+import { contradictionsInAccess } from './access-checks.ts'
 import type { AccountConfig, Config, UpstreamConfig } from './config.ts'
 import type { Trouble } from './config-trouble.ts'
 import { DOCKER_HUB, DOCKER_HUB_ALIASES } from './well-known.ts'
@@ -10,7 +11,7 @@ export function contradictionsIn(config: Config): Trouble[] {
     ...severalDefaults(upstreams),
     ...sharedHosts(upstreams),
     ...sharedPort(config),
-    ...inAccess(config),
+    ...contradictionsInAccess(config),
     ...(upstreams.length === 0 && !config.wellKnown
       ? [{ path: ['wellKnown'], says: 'is false and upstreams is empty: there is nothing to serve' }]
       : []),
@@ -24,14 +25,7 @@ function inUpstream(name: string, upstream: UpstreamConfig): Trouble[] {
     ...(isOtherName ? [{ path, says: `is another name of ${DOCKER_HUB}: say ${DOCKER_HUB} here`, isOfKey: true }] : []),
     ...upstream.accounts.flatMap((account, at) => inAccount(account, [...path, 'accounts', at])),
     ...repeatedEndpoints(upstream.endpoints ?? [], path),
-    ...inPrivate(upstream, path),
   ]
-}
-
-/** Of a write nothing tells who may see what it leaves behind. */
-function inPrivate(upstream: UpstreamConfig, path: readonly string[]): Trouble[] {
-  if (upstream.private.length === 0 || !upstream.push) return []
-  return [{ path: [...path, 'push'], says: 'is true where private has patterns: an upstream has one or the other' }]
 }
 
 const PASSWORD_KEYS = ['password', 'passwordFile', 'passwordEnv'] as const
@@ -71,38 +65,6 @@ function sharedHosts(upstreams: readonly (readonly [string, UpstreamConfig])[]):
   }
   return troubles
 }
-
-/** The key that a mode needs, and no other has. */
-const KEY_OF_MODE = { open: undefined, htpasswd: 'htpasswd', mtls: 'ca' } as const
-
-function inAccess({ access, tls, upstreams }: Config): Trouble[] {
-  const { mode } = access
-  const needed = KEY_OF_MODE[mode]
-  const path = ['access']
-  const needless = (['htpasswd', 'ca'] as const).filter((key) => key !== needed && access[key] !== undefined)
-  const pushing = Object.entries(upstreams).filter(([, { push }]) => push)
-  return [
-    ...(needed && access[needed] === undefined ? [{ path, says: `has mode ${mode} and lacks access.${needed}` }] : []),
-    ...needless.map((key) => ({ path: [...path, key], says: `is given, but access.mode is ${mode}`, isOfKey: true })),
-    ...(mode === 'mtls' && !tls ? [{ path, says: 'has mode mtls and there is no tls, which must come first' }] : []),
-    ...(mode === 'htpasswd'
-      ? pushing.map(([name]) => ({
-          path: ['upstreams', name, 'push'],
-          says: 'is true and access.mode is htpasswd: a write would take the password for us to upstream',
-        }))
-      : []),
-    ...(mode === 'htpasswd' ? privateOf(upstreams) : []),
-  ]
-}
-
-/** Both want the Authorization header. */
-const privateOf = (upstreams: Config['upstreams']): Trouble[] =>
-  Object.entries(upstreams)
-    .filter(([, upstream]) => upstream.private.length > 0)
-    .map(([name]) => ({
-      path: ['upstreams', name, 'private'],
-      says: 'has patterns and access.mode is htpasswd: a client would have to send two passwords in one header',
-    }))
 
 function sharedPort({ listen, admin }: Config): Trouble[] {
   if (admin.listen === 'off' || listen.port === 0 || listen.port !== admin.listen.port) return []

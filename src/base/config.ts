@@ -88,6 +88,9 @@ function findOrigin(text: string): string | undefined {
   return isPlain ? url.origin : undefined
 }
 
+const PUBLIC_WANTED = 'an http:// or https:// URL of scheme and host alone, such as https://millpond.example,'
+const publicUrl = textOf('URL', PUBLIC_WANTED, findOrigin)
+
 const account = z.strictObject({
   username: z.string().min(1).describe('The name to sign in with.'),
   password: secret.optional().describe('Its password or token. Give one of `password`, `passwordFile`, `passwordEnv`.'),
@@ -195,6 +198,12 @@ export const configSchema = z.strictObject({
   listen: listen.prefault('0.0.0.0:5000').describe('Where clients are served.'),
   tls: tls.optional().describe('Serve clients over TLS. Left out: plain HTTP.'),
   access: access.prefault({}).describe('Who may ask anything at all. The admin listener is not meant.'),
+  publicUrl: publicUrl
+    .optional()
+    .describe(
+      'How clients reach Millpond where something in front of it ends TLS: their way to sign in for private ' +
+        'repositories. Left out: as each client says it.',
+    ),
   admin: z
     .strictObject({
       listen: listenOrOff

@@ -124,6 +124,13 @@ const REFUSED: readonly (readonly [why: string, yaml: string, wanted: string])[]
     'access: { mode: htpasswd, htpasswd: x }\nupstreams:\n  a.io:\n    push: true',
     ':4: upstreams.a.io.push is true and access.mode is htpasswd',
   ],
+  [
+    'a push beside private repositories of another',
+    'upstreams:\n  a.io: { private: [a/*] }\n  b.io: { push: true }',
+    ':3: upstreams.b.io.push is true and a.io has private repositories',
+  ],
+  ['a public URL with a path', 'publicUrl: https://a.io/p', 'an http:// or https:// URL of scheme and host alone'],
+  ['a public URL with credentials', 'publicUrl: https://u:canary@a.io', 'URL of scheme and host alone'],
   ['a key that stands twice', 'wellKnown: true\nwellKnown: false', 'millpond.yaml:2: Map keys must be unique'],
   ['a tag that YAML does not know', 'listen: !env X', 'millpond.yaml:1: Unresolved tag'],
   ['no YAML', 'a: [', 'millpond.yaml:'],
