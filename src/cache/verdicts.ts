@@ -150,7 +150,7 @@ export class Verdicts implements AsyncDisposable {
         this.#checkNegatives(repository, question)
       }
     } catch (error) {
-      if (!isOutage(error)) throw error
+      if (!isOutage(error) || error.reason === 'overloaded') throw error // ours, and so whoever asks for whatever
       this.#parts.onVerdict('unconfirmed')
       // who was never confirmed hears of no outage: he would be told more than that nothing is here
       throw isKnown ? error : absentOf(question)

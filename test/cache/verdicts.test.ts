@@ -215,6 +215,21 @@ test('a caller who is limited, or slow upstream, rests nobody else', async () =>
   expect(house.judged).toEqual(['unconfirmed', 'yes'])
 })
 
+test('more callers at once than may be asked for are told to come again, all alike, and none waits for ever', async () => {
+  const { fake, house, as, get } = await given()
+  await get(ALICE)
+  fake.behave({ match: /./, act: { hang: true } })
+  const strangers = Array.from({ length: 256 }, (_, at) => callerOf(`stranger ${at}`, new Secret('x')))
+  const waiting = strangers.map((each) => house.manifests.get(as(each), ofTag('v1'), NEVER))
+
+  const beyond = await reasonOf(get(BOB))
+  const known = await reasonOf(get(ALICE))
+  house.clock.advance(10_000)
+
+  expect([beyond, known]).toEqual(['overloaded', 'shown'])
+  expect(new Set(await Promise.all(waiting.map(reasonOf)))).toEqual(new Set(['manifestUnknown']))
+})
+
 test('a write, or a purge, forgets what was asked for every caller', async () => {
   const { fake, house, app, get } = await given()
   const late = ofTag('late')

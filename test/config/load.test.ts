@@ -120,6 +120,16 @@ const REFUSED: readonly (readonly [why: string, yaml: string, wanted: string])[]
     ':1: access.htpasswd is given, but access.mode',
   ],
   [
+    'a push beside what is private',
+    'upstreams:\n  a.io:\n    push: true\n    private: [team/**]',
+    ':3: upstreams.a.io.push is true where private has patterns',
+  ],
+  [
+    'what is private beside our own passwords',
+    'access: { mode: htpasswd, htpasswd: x }\nupstreams:\n  a.io:\n    private: [team/**]',
+    ':4: upstreams.a.io.private has patterns and access.mode is htpasswd',
+  ],
+  [
     'a push beside our own passwords',
     'access: { mode: htpasswd, htpasswd: x }\nupstreams:\n  a.io:\n    push: true',
     ':4: upstreams.a.io.push is true and access.mode is htpasswd',
