@@ -7,6 +7,9 @@ const SLOW = new Set(['UND_ERR_CONNECT_TIMEOUT', 'UND_ERR_HEADERS_TIMEOUT', 'UND
 /** Whether the other side closed or reset the connection, rather than refused or garbled something. */
 export const isHangUp = (error: unknown): boolean => HUNG_UP.has(codeOf(error))
 
+/** What this process or machine has none left of: the upstream did nothing. */
+const OURS = new Set(['EMFILE', 'ENFILE', 'ENOBUFS', 'ENOMEM', 'EADDRNOTAVAIL'])
+
 /** How far a request had come. */
 export type Phase = 'queued' | 'sent' | 'answered'
 
@@ -14,6 +17,7 @@ export type Phase = 'queued' | 'sent' | 'answered'
 export function failureOf(error: unknown, phase: Phase): OciError {
   if (error instanceof OciError) return error
   const code = codeOf(error)
+  if (OURS.has(code)) return new OciError('overloaded', 'this cache can open no connection now', { cause: error })
   if (SLOW.has(code)) {
     const fault = phase === 'queued' ? 'connect' : 'slow'
     return new OciError('upstreamSlow', 'the upstream did not answer in time', { fault, cause: error })
