@@ -50,15 +50,26 @@ async function prettyTo(to: DestinationStream, colorize: boolean): Promise<Desti
   return { write: (line) => void to.write(pretty(line)) }
 }
 
-const USER_INFO = /(https?:\/\/)[^\s/@"\\]{1,1024}@/gi
+// One match takes all up to the text's end: what begins in the midst of it is not looked for again.
 // Within a line what stands in a text is escaped: a query may go on behind a backslash.
-const QUERY = /(https?:\/\/[^\s?#"\\]{1,2048})\?(?:[^\s"\\]|\\.)*/gi
+const URL_IN_TEXT = /(https?:\/\/)([^\s?"\\]*)(\?(?:[^\s"\\]|\\.)*)?/gi
 const CREDENTIALS = /\b(Bearer|Basic) +[A-Za-z0-9._~+/=-]{6,}/gi
 
 /** A line without what may be a secret: user and query of a URL (a signed one), credentials of a header. */
 export function scrubbed(line: string): string {
   if (!line.includes('://') && !line.includes('ea') && !line.includes('asic')) return line
-  return line.replace(USER_INFO, '$1***@').replace(QUERY, '$1?***').replace(CREDENTIALS, '$1 ***')
+  return line
+    .replace(URL_IN_TEXT, (_, scheme: string, rest: string, query?: string) => {
+      return `${scheme}${withoutUser(rest)}${query === undefined ? '' : '?***'}`
+    })
+    .replace(CREDENTIALS, '$1 ***')
+}
+
+/** Of a URL behind its scheme, and of any that stands within it. */
+function withoutUser(rest: string): string {
+  const parts = rest.split('/')
+  const isAuthority = (at: number) => at === 0 || parts[at - 1] === ''
+  return parts.map((part, at) => (isAuthority(at) ? part.replace(/^.*@/s, '***@') : part)).join('/')
 }
 
 const CAUSES_MAX = 5

@@ -55,5 +55,6 @@ export function parseReference(text: string): Reference {
 /** A registry host in `text`, lower-cased, or undefined. */
 export function findRegistryHost(text: string): RegistryHost | undefined {
   const lower = text.toLowerCase()
-  return lower.length <= HOST_LENGTH_MAX && HOST.test(lower) ? (lower as RegistryHost) : undefined
+  const isHost = lower.length <= HOST_LENGTH_MAX && HOST.test(lower) && URL.canParse(`https://${lower}`)
+  return isHost ? (lower as RegistryHost) : undefined
 }

@@ -49,7 +49,7 @@ const hosts = holds(
     const found = findRegistryHost(text)
     if (found === undefined) return
     mustBe(found === text.toLowerCase() && /^[a-z0-9.:[\]-]+$/.test(found), 'more than a host', text)
-    mustBe(URL.canParse(`https://${found}`) || /[.-]/.test(found) || found.includes(':'), 'no host of a URL', text)
+    mustBe(URL.canParse(`https://${found}`), 'no host of a URL', text)
   },
 )
 
