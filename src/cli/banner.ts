@@ -18,6 +18,7 @@ export function banner(config: Config, facts: ServerFacts): string {
     ...Object.entries(config.upstreams).flatMap(([name, upstream]) =>
       accountRows(name, upstream, config.access.mode === 'open' ? 'reaches Millpond' : 'is let in'),
     ),
+    ...Object.entries(config.upstreams).flatMap(([name, upstream]) => privateRows(name, upstream)),
     howTo(config, url),
   ]
   const body = rows.map(([name, text]) => `  ${name.padEnd(9)}${text}`).join('\n')
@@ -31,8 +32,9 @@ const ACCESS_TEXT = {
 } as const
 
 /** A mirror of dockerd's gives no password, and where one is asked for it would send what it has for Docker Hub. */
-function howTo({ access }: Config, url: string): readonly [string, string] {
-  if (access.mode === 'htpasswd') return ['docker', `docker login ${url}`]
+function howTo({ access, publicUrl, upstreams }: Config, url: string): readonly [string, string] {
+  const isAsking = access.mode === 'htpasswd' || Object.values(upstreams).some((each) => each.private.length > 0)
+  if (isAsking) return ['docker', `docker login ${publicUrl ?? url}`]
   return ['dockerd', `put this into /etc/docker/daemon.json: {"registry-mirrors": ["${url}"]}`]
 }
 
@@ -54,3 +56,8 @@ const accountRows = (name: string, { accounts }: UpstreamConfig, who: string): (
     'account',
     `${username} at ${name}: whoever ${who} may read ${repositories.join(', ')} there as it does`,
   ])
+
+const privateRows = (name: string, { private: patterns }: UpstreamConfig): (readonly [string, string])[] =>
+  patterns.length === 0
+    ? []
+    : [['private', `${patterns.join(', ')} at ${name}: only to those whose own credentials upstream accepts`]]

@@ -69,3 +69,14 @@ for (const [access, wanted] of [
     expect(told.includes('docker login http://127.0.0.1:5000')).toBe(access.mode === 'htpasswd')
   })
 }
+
+test('it says what is private, and how to sign in for it, where dockerd is given no mirror', () => {
+  const upstreams = { 'quay.io': { private: ['team/**', 'x'] } }
+  const told = banner(configSchema.parse({ upstreams }), FACTS)
+  const behind = banner(configSchema.parse({ upstreams, publicUrl: 'https://cache.example' }), FACTS)
+
+  expect(told).toContain('  private  team/**, x at quay.io: only to those whose own credentials upstream accepts\n')
+  expect(told).toContain('  docker   docker login http://127.0.0.1:5000\n')
+  expect(told).not.toContain('registry-mirrors')
+  expect(behind).toContain('docker login https://cache.example\n')
+})
