@@ -22,6 +22,7 @@ import { Manifests } from './cache/manifests.ts'
 import { Pins } from './cache/pins.ts'
 import { TagPolicies } from './cache/policies.ts'
 import { Prover } from './cache/prover.ts'
+import { Scrubber } from './cache/scrubber.ts'
 import { Verdicts } from './cache/verdicts.ts'
 import { digestOf } from './oci/digest.ts'
 import { findRegistryHost, type RegistryHost, type Repository } from './oci/names.ts'
@@ -211,6 +212,15 @@ async function built(config: Config, upstreams: ByHost, given: Given, stack: Asy
     blobs: stack.use(new Blobs({ ...common, disk, links, fills })),
   }
   evictor.start()
+  const { scrub } = config.disk
+  const scrubber = new Scrubber({
+    walk: disk.walk,
+    rateBytes: scrub === 'off' ? 0 : scrub.bytes,
+    outside,
+    log,
+    metrics,
+  })
+  stack.use(scrubber).start()
   const accessLog = config.log.requests ? stack.use(openAccessLog(given, metrics)) : undefined
   const front = await openFront(config, upstreams, { ...given, accessLog, metrics, caches, asked, registries })
   watch(metrics, disk, fills, front)

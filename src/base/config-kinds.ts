@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import { findDuration, findSize } from './units.ts'
+import { findDuration, findSize, KIB } from './units.ts'
 
 /** A text that `find` understands; `wanted` completes the sentence "… is wanted". */
 export const textOf = <T>(title: string, wanted: string, find: (text: string) => T | undefined) =>
@@ -44,3 +44,13 @@ export const sizeFrom = (leastBytes: number, least: string) =>
     const bytes = findSize(text)
     return bytes !== undefined && bytes >= leastBytes ? bytes : undefined
   })
+
+export const rateOrOff = amountOf(
+  'size, or off',
+  'a size for each second such as 10MiB, 64KiB at least, or off,',
+  (text) => {
+    if (text === 'off') return text
+    const bytes = findSize(text)
+    return bytes !== undefined && bytes >= 64 * KIB ? { bytes } : undefined
+  },
+)

@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import { duration, textOf, wait } from './config-kinds.ts'
+import { duration, rateOrOff, textOf, wait } from './config-kinds.ts'
 import { limits } from './config-limits.ts'
 import { LOG_LEVELS } from './log.ts'
 import { findSize } from './units.ts'
@@ -220,6 +220,11 @@ export const configSchema = z.strictObject({
       cap: cap
         .prefault('80%')
         .describe('How large it may grow, fills under way counted. Beyond it, the least recently used are evicted.'),
+      scrub: rateOrOff
+        .prefault('10MiB')
+        .describe(
+          'How much of what is held is read and compared with its digest, each second, behind everything else.',
+        ),
     })
     .prefault({})
     .describe('What is kept, and where.'),

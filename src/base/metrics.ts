@@ -67,6 +67,8 @@ export class Metrics {
   readonly #verdicts: Counter<'verdict'>
   readonly #evictedBlobs: Counter
   readonly #evictedBytes: Counter
+  readonly #scrubbedBytes: Counter
+  readonly #scrubCorrupt: Counter
   readonly #accessLinesLost: Counter
 
   /** @param upstreams registry hosts that may be a label */
@@ -80,6 +82,8 @@ export class Metrics {
     this.#verdicts = this.#counter('verdicts_total', 'Callers of private repositories judged', ['verdict'])
     this.#evictedBlobs = this.#counter('evicted_blobs_total', 'Blobs evicted to keep under the cap')
     this.#evictedBytes = this.#counter('evicted_bytes_total', 'Bytes freed by eviction')
+    this.#scrubbedBytes = this.#counter('scrubbed_bytes_total', 'Bytes of blobs read to be compared with their digest')
+    this.#scrubCorrupt = this.#counter('scrub_corrupt_total', 'Blobs that were not what they should be when scrubbed')
     this.#accessLinesLost = this.#counter('access_lines_lost_total', 'Access lines dropped because nobody read them')
     this.#answers = new Map(ROUTES.map((route) => [route, outcomesOf(answers, route)]))
     this.#bytesOut = new Map(ROUTES.map((route) => [route, new Tally(bytesOut.labels({ route }))]))
@@ -125,6 +129,14 @@ export class Metrics {
   countEvicted(bytes: number): void {
     this.#evictedBlobs.inc()
     this.#evictedBytes.inc(bytes)
+  }
+
+  countScrubbed(bytes: number): void {
+    this.#scrubbedBytes.inc(bytes)
+  }
+
+  countScrubCorrupt(): void {
+    this.#scrubCorrupt.inc()
   }
 
   countAccessLinesLost(lines: number): void {

@@ -202,19 +202,26 @@ export class Books {
     this.#cached.clear()
   }
 
+  /** Up to `count` digests that have a row, in order, after `after`. */
+  digestsAfter(after: string, count: number): readonly Digest[] {
+    const page = this.#db.prepare<[string, number], { digest: string }>(
+      'SELECT digest FROM blobs WHERE digest > ? ORDER BY digest LIMIT ?',
+    )
+    const digests: Digest[] = []
+    for (const row of page.all(after, count)) {
+      const digest = findDigest(row.digest)
+      if (digest) digests.push(digest)
+      else this.#drop.run(row.digest) // nothing that we entered: a flipped bit
+    }
+    return digests
+  }
+
   /** Every digest that has a row, in order, a slice at a time. */
   *digests(): Iterable<Digest> {
-    const page = this.#db.prepare<[string], { digest: string }>(
-      'SELECT digest FROM blobs WHERE digest > ? ORDER BY digest LIMIT 1000',
-    )
-    let last = ''
-    for (let rows = page.all(last); rows.length > 0; rows = page.all(last)) {
-      for (const row of rows) {
-        last = row.digest
-        const digest = findDigest(row.digest)
-        if (digest) yield digest
-        else this.#drop.run(row.digest) // nothing that we entered: a flipped bit
-      }
+    let page = this.digestsAfter('', 1000)
+    for (let last = page.at(-1); last; last = page.at(-1)) {
+      yield* page
+      page = this.digestsAfter(last, 1000)
     }
   }
 

@@ -18,6 +18,7 @@ import { checksumsOf } from './checksums.ts'
 import { DiskError, diskErrorOf } from './disk-error.ts'
 import { DiskHealth } from './disk-health.ts'
 import { type DiskOptions, type DiskParts, noteCleanStop, openParts } from './disk-open.ts'
+import { DiskWalk } from './disk-walk.ts'
 import { removeBlob, tryDrop } from './dropping.ts'
 import { removeFile, writeFlushed } from './files.ts'
 import { Folder } from './folder.ts'
@@ -41,6 +42,8 @@ export type DiskCounts = {
 }
 
 export class Disk implements AsyncDisposable {
+  /** For who looks after the blobs: to walk and to verify them all. */
+  readonly walk: DiskWalk
   readonly #reopening: Reopening
   #cap: Cap
   readonly #clock: Clock
@@ -79,6 +82,13 @@ export class Disk implements AsyncDisposable {
       clock: outside.clock,
       openRaw: (digest) => this.#openFound(digest),
       setAside: (digest, inode, why) => this.#setWrongAside(digest, inode, why),
+      onError: this.#onError,
+    })
+    this.walk = new DiskWalk({
+      books: () => this.#parts.books,
+      folder: () => this.#parts.folder,
+      setAside: (digest, inode, why) => this.#setWrongAside(digest, inode, why),
+      dropLost: (digest) => this.#dropLost(digest),
       onError: this.#onError,
     })
     this.#touches = new Touches(parts.books, outside.clock, this.#onError)
