@@ -15,10 +15,13 @@ async function pulled() {
 }
 
 test('fault 77: a password that is changed closes what is held within a minute, though its tokens are honoured', async () => {
-  const { alice, users, clock, blob } = await pulled()
+  const { registry, alice, users, clock, blob } = await pulled()
+  clock.leap(30_000)
+  registry.tokens.revoke()
+  expect(await alice.statusOf('team-a/app/tags/list')).toBe(200) // by a new token, which would outlive the verdict
   users['alice'] = 'another'
 
-  clock.leap(58_000)
+  clock.leap(28_000)
   const before = await alice.statusOf(blob)
   clock.leap(3_000)
   const after = [await alice.statusOf(blob), await alice.statusOf('team-a/app/manifests/v1')]
@@ -178,4 +181,24 @@ test('fault 72: a caller’s credentials follow no redirect, and reach no upstre
   expect(thief.loot.length).toBeGreaterThan(0)
   expect(thief.loot.filter((each) => /authorization|canary|tok-/i.test(each))).toEqual([])
   expect(elsewhere.headersSeen.filter(({ authorization }) => authorization !== undefined)).toEqual([])
+})
+
+test('fault 77: a public repository that is closed upstream is shown by tag no more, nor in the outage after', async () => {
+  const tags = [{ fresh: '10s', stale: '0s' }]
+  const { registry, house, clock, rights } = await startTenants({ house: { upstreams: { 'registry.test': { tags } } } })
+  const { config } = registry.addImage('open/app', 'v1', { layers: 0 })
+  const statuses = [
+    (await house.getManifest('open/app', 'v1')).status,
+    (await house.getBlob('open/app', config.digest)).status,
+  ]
+  rights.set('open', new Set(['owner']))
+  clock.leap(20_000)
+
+  const closed = await house.getManifest('open/app', 'v1')
+  await registry.stop()
+  clock.leap(20_000)
+  const after = await house.getManifest('open/app', 'v1')
+
+  expect(statuses).toEqual([200, 200])
+  expect([closed.status, after.status]).toEqual([403, 502])
 })
