@@ -4,6 +4,7 @@ import { LoopLag } from './loop-lag.ts'
 
 const ROUTES = ['ping', 'manifest', 'blob', 'tags', 'referrers', 'write', 'other'] as const
 const OUTCOMES = ['hit', 'stale', 'miss', 'joined', 'passed', 'refused', 'failed', 'left'] as const
+const VERDICTS = ['yes', 'no', 'unconfirmed'] as const
 const STATUS_CLASSES = ['1xx', '2xx', '3xx', '4xx', '5xx', 'failed'] as const
 
 /** What kind of thing was asked for. */
@@ -80,6 +81,7 @@ export class Metrics {
     const refused = this.#counter('refused_total', 'What clients were refused, and why', ['reason'])
     this.#fillFailures = this.#counter('fill_failures_total', 'What sources did wrong', ['fault'])
     this.#verdicts = this.#counter('verdicts_total', 'Callers of private repositories judged', ['verdict'])
+    for (const verdict of VERDICTS) this.#verdicts.inc({ verdict }, 0)
     this.#evictedBlobs = this.#counter('evicted_blobs_total', 'Blobs evicted to keep under the cap')
     this.#evictedBytes = this.#counter('evicted_bytes_total', 'Bytes freed by eviction')
     this.#scrubbedBytes = this.#counter('scrubbed_bytes_total', 'Bytes of blobs read to be compared with their digest')
@@ -122,7 +124,7 @@ export class Metrics {
   }
 
   /** Whether upstream lets a caller read a private repository; `unconfirmed` where it could not be asked. */
-  countVerdict(verdict: 'yes' | 'no' | 'unconfirmed'): void {
+  countVerdict(verdict: (typeof VERDICTS)[number]): void {
     this.#verdicts.inc({ verdict })
   }
 

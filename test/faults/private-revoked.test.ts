@@ -109,10 +109,11 @@ test('a fill whose starter is refused in its midst goes on as those who joined: 
   const image = registry.addImage('team-c/app', 'v1', { layers: 1, layerBytes: 400_000 })
   const [layer = image.config] = image.layers
   const path = `/v2/team-c/app/blobs/${layer.digest}`
+  const { promise: until, resolve: release } = Promise.withResolvers<void>()
   registry.behave({
     match: /GET .*blobs/,
     times: 1,
-    act: { bytesPerSecond: 150_000, dripBytes: 2_000, cutAfter: 200_000 },
+    act: { until, cutAfter: 200_000 },
   })
 
   const one = alice.ask(path)
@@ -120,6 +121,7 @@ test('a fill whose starter is refused in its midst goes on as those who joined: 
   const other = await rawGet(house, path, [`Authorization: ${basicOf('bob')}`])
   await other.until(2_000)
   rights.get('team-c')?.delete('alice')
+  release()
   const whole = await one
   await other.until(400_000)
   await expect.poll(() => other.body.length).toBe(400_000)

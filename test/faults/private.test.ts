@@ -42,10 +42,12 @@ for (const kind of ['bearer', 'basic'] as const) {
     await compare()
     expect(await alice.statusOf('team-a/app/manifests/v1')).toBe(200)
     expect(await alice.statusOf(`team-a/app/manifests/${image.digest}`)).toBe(200)
-    registry.behave({ match: /GET .*blobs/, times: 1, act: { bytesPerSecond: 200_000, dripBytes: 1_000 } })
+    const { promise: until, resolve: release } = Promise.withResolvers<void>()
+    registry.behave({ match: /GET .*blobs/, times: 1, act: { until } })
     const pulled = alice.ask(`/v2/team-a/app/blobs/${layer.digest}`)
     await expect.poll(() => registry.bodyBytesSent).toBeGreaterThan(0)
     await compare()
+    release()
     expect((await pulled).body.equals(image.bytesOf(layer.digest))).toBe(true)
     expect(await alice.statusOf('team-a/app/tags/list')).toBe(200)
     await compare()
@@ -131,7 +133,8 @@ test('fault 76: a manifest of bob’s that names alice’s layer opens it neithe
   registry.hide('team-b/app', layer.digest)
   registry.hide('team-b/app', NOWHERE)
   expect(await bob.statusOf('team-b/app/manifests/v1')).toBe(200)
-  registry.behave({ match: /GET .*team-a.*blobs/, times: 1, act: { bytesPerSecond: 300_000, dripBytes: 1_000 } })
+  const { promise: until, resolve: release } = Promise.withResolvers<void>()
+  registry.behave({ match: /GET .*team-a.*blobs/, times: 1, act: { until } })
   const blob = `team-b/app/blobs/${layer.digest}`
   const seen: number[] = []
 
@@ -140,6 +143,7 @@ test('fault 76: a manifest of bob’s that names alice’s layer opens it neithe
   for (let turn = 0; turn < 2; turn++) {
     seen.push(await bob.statusOf(blob), await bob.statusOf(blob, { method: 'HEAD' }))
     seen.push(await bob.statusOf(blob, { headers: { range: 'bytes=0-9' } }))
+    release()
     await pulled
   }
 

@@ -32,6 +32,8 @@ export type Act = {
   readonly resetAfter?: number
   readonly stallAfter?: number
   readonly bytesPerSecond?: number
+  /** Nothing after the first piece of the body before it resolves. */
+  readonly until?: Promise<void>
   /** The bytes of each write when a pace is given; default a tenth of a second's worth. */
   readonly dripBytes?: number
   /** Flips one bit of the byte at this offset; negative counts from the end. */
@@ -78,6 +80,7 @@ export async function send(to: ServerResponse, answer: Answer, act: Act, written
     : WRITE_BYTES
   for (let at = 0; at < body.length && !socket.destroyed; at += stepBytes) {
     const piece = body.subarray(at, at + stepBytes)
+    if (act.until && at > 0) await act.until
     if (act.bytesPerSecond && at > 0) await sleep((stepBytes / act.bytesPerSecond) * 1000, undefined, { ref: false })
     if (await writeAll(act.framing === 'http10' ? socket : to, piece)) written(piece.length)
   }
