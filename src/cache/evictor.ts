@@ -2,6 +2,7 @@ import { LRUCache } from 'lru-cache'
 import type { Outside } from '../base/clock.ts'
 import type { Log } from '../base/log.ts'
 import type { Digest } from '../oci/digest.ts'
+import { MANIFEST_BYTES_MAX } from '../oci/manifest.ts'
 import type { Disk } from '../store/disk.ts'
 import type { Index } from '../store/index.ts'
 import type { Pins } from './pins.ts'
@@ -23,7 +24,7 @@ type Parts = {
     Disk,
     'capBytes' | 'usedBytes' | 'find' | 'shortBytes' | 'leastRecentlyUsed' | 'remove' | 'touch' | 'refused'
   >
-  readonly index: Pick<Index, 'usersOf' | 'findManifest'>
+  readonly index: Pick<Index, 'usersOf' | 'findManifest' | 'forgetManifest'>
   readonly pins: Pins
   readonly outside: Outside
   readonly log: Log
@@ -188,11 +189,21 @@ export class Evictor implements AsyncDisposable {
       if (await this.#isPinned(digest)) return 'pinned'
       const bytes = await disk.remove(digest)
       if (bytes > 0) onEvicted?.(bytes)
+      if (bytes > 0 && bytes <= MANIFEST_BYTES_MAX) await this.#forgetFacts(digest)
       return bytes
     } catch (error) {
       log.warn({ err: error, digest }, 'a blob could not be evicted')
       return 0
     }
+  }
+
+  /**
+   * What the index knows of a manifest goes with its bytes, and comes again with them: else it would grow for ever. Its
+   * links stay, upstream did answer for it; what it names is proved anew when somebody asks.
+   */
+  async #forgetFacts(digest: Digest): Promise<void> {
+    const { disk, index } = this.#parts
+    if ((await index.findManifest(digest)) && !disk.find(digest)) await index.forgetManifest(digest)
   }
 
   async #isPinned(digest: Digest): Promise<boolean> {

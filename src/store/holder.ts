@@ -4,10 +4,10 @@ import { hostname } from 'node:os'
 import { z } from 'zod'
 import type { Log } from '../base/log.ts'
 import { Books } from './books.ts'
-import { codeOf, DiskError } from './disk-error.ts'
+import { codeOf, DiskError, diskErrorOf } from './disk-error.ts'
 import { writePlain } from './files.ts'
 import type { Folder } from './folder.ts'
-import { setSqliteAside } from './sqlite-file.ts'
+import { isFull, setSqliteAside } from './sqlite-file.ts'
 
 /** `isNew`: what the folder holds is known to nobody. */
 export type OpenedBooks = { readonly books: Books; readonly isNew: boolean }
@@ -23,7 +23,7 @@ export function openBooks(folder: Folder, nowMs: number, log: Log): OpenedBooks 
     if (!wereThere) log.info({ folder: folder.path }, 'the books are begun')
     return { books, isNew: !wereThere }
   } catch (error) {
-    if (error instanceof DiskError) throw error
+    if (error instanceof DiskError || isFull(error)) throw diskErrorOf(error, `opening ${folder.books}`)
     log.error(
       { error, asideAs: `${folder.books}.torn` },
       'the books could not be opened: they are set aside and made anew',

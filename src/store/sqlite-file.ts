@@ -72,6 +72,11 @@ export function isTorn(thrown: unknown): boolean {
   return /^SQLITE_(?:CORRUPT|NOTADB)/.test(String(codeOf(thrown)))
 }
 
+/** Whether it says only that there was no room: what was written before is as it was. */
+export function isFull(thrown: unknown): boolean {
+  return codeOf(thrown) === 'SQLITE_FULL'
+}
+
 /** Moves a database that can't be opened out of the way, with its log; the one set aside before it is replaced. */
 export function setSqliteAside(path: string): void {
   for (const suffix of SUFFIXES) {
@@ -82,9 +87,13 @@ export function setSqliteAside(path: string): void {
 }
 
 function assertVersion(db: Database): void {
-  const row = db.prepare<[], { version: string }>('SELECT sqlite_version() AS version').get()
-  const [major = 0, minor = 0, patch = 0] = (row?.version ?? '').split('.').map(Number)
+  assertRecent(db.prepare<[], { version: string }>('SELECT sqlite_version() AS version').get()?.version ?? '')
+}
+
+/** @throws {DiskError} a sentence, where that version of SQLite can't be trusted */
+export function assertRecent(version: string): void {
+  const [major = 0, minor = 0, patch = 0] = version.split('.').map(Number)
   const [majorMin, minorMin, patchMin] = VERSION_MIN
   const isEnough = major !== majorMin ? major > majorMin : minor !== minorMin ? minor > minorMin : patch >= patchMin
-  if (!isEnough) throw new DiskError('failed', `SQLite ${row?.version} is too old: ${VERSION_MIN.join('.')} is needed`)
+  if (!isEnough) throw new DiskError('failed', `SQLite ${version} is too old: ${VERSION_MIN.join('.')} is needed`)
 }

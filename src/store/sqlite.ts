@@ -4,11 +4,11 @@ import type { Database } from 'better-sqlite3'
 import { Kysely, SqliteDialect } from 'kysely'
 import type { Migration } from 'kysely/migration'
 import type { Log } from '../base/log.ts'
-import { DiskError } from './disk-error.ts'
+import { DiskError, diskErrorOf } from './disk-error.ts'
 import { Folder } from './folder.ts'
 import { queriesOf } from './queries.ts'
 import { laterMigrationsIn, MIGRATIONS, migrate, type Tables } from './schema.ts'
-import { isTorn, openExclusively, setSqliteAside } from './sqlite-file.ts'
+import { isFull, isTorn, openExclusively, setSqliteAside } from './sqlite-file.ts'
 import { type OpenedIndex, SqliteIndex } from './sqlite-index.ts'
 import { Standing } from './standing.ts'
 import { statementsOf } from './statements.ts'
@@ -32,7 +32,7 @@ async function openOrBegin(folder: string, log: Log, migrations: Migrations): Pr
   try {
     return await openAt(path, migrations)
   } catch (error) {
-    if (error instanceof DiskError) throw error
+    if (error instanceof DiskError || isFull(error)) throw diskErrorOf(error, `opening ${path}`)
     log.error({ error, asideAs: `${path}.torn` }, 'the index could not be opened: it is set aside and begun anew')
   }
   try {

@@ -188,6 +188,25 @@ test("fault 49: a manifest's use is its blobs' use: what two images share stays 
   expect([old.digest, other].map(isHeld)).toEqual([false, false])
 })
 
+test('what is known of a manifest goes with its bytes, its link stays, and all is known again when it comes again', async () => {
+  const { upstream, house, keep, isHeld, app } = await given({ cap: { bytes: 20 * BLOB_BYTES } })
+  const image = upstream.addImage('team/app', 'v1', { layers: 1, layerBytes: BLOB_BYTES })
+  await house.manifests.get(app, ofTag('v1'), NEVER)
+  house.clock.advance(HOUR_MS)
+  await times(16, () => keep())
+  await house.evictor.idle()
+
+  await house.evictor.reserve(15 * BLOB_BYTES)
+
+  expect(isHeld(image.digest)).toBe(false)
+  expect(await house.index.findManifest(image.digest)).toBeUndefined()
+  expect(await house.index.mayShow(app, image.digest)).toBe(true)
+  const rooms = await house.restart()
+  await rooms.manifests.get(app, ofTag('v1'), NEVER)
+  expect((await rooms.index.findManifest(image.digest))?.children).toHaveLength(2)
+  await rooms[Symbol.asyncDispose]()
+})
+
 test('fault 49: under eviction in a loop, no reader gets less than a whole blob', async () => {
   const { house, keep } = await given()
   await times(9, () => keep())

@@ -35,45 +35,6 @@ function asKilled(folder: string, isOtherBoot: boolean): void {
   db.close()
 }
 
-describe('the folder has one holder', () => {
-  test('fault 50: a second disk on a folder is refused at once, in a sentence that names the folder and the holder', async () => {
-    const folder = await newFolder()
-    await using _disk = await openDisk(folder)
-
-    await expect(openDisk(folder)).rejects.toThrow(
-      new RegExp(`^the folder ${folder} is in use by process ${process.pid}, since 20[-0-9T:.]+Z$`),
-    )
-  })
-
-  for (const [note, said, why] of [
-    [
-      { pid: 7, space: 'pid:[1]', host: 'web-0' },
-      'process 7 of another container or machine (web-0), since ',
-      'its number means nothing here',
-    ],
-    [{ pid: 2 ** 22 + 1, space: undefined, host: 'x' }, 'another process', 'the one that the note names has ended'],
-    [undefined, 'another process', 'there is no note that can be read'],
-  ] as const) {
-    test(`fault 50: the holder is named only as far as that is known: ${why}`, async () => {
-      const folder = await newFolder()
-      await using _disk = await openDisk(folder)
-      const path = join(folder, 'disk.pid')
-      const own = JSON.parse(await readFile(path, 'utf8'))
-      await writeFile(path, note ? JSON.stringify({ ...own, ...JSON.parse(JSON.stringify(note)) }) : 'torn{')
-
-      await expect(openDisk(folder)).rejects.toThrow(`the folder ${folder} is in use by ${said}`)
-    })
-  }
-
-  test('a folder that was let go can be taken again', async () => {
-    const folder = await folderWithBlobs()
-    await using disk = await openDisk(folder)
-
-    expect(disk.counts().blobs).toBe(2)
-    expect(await readdir(folder)).not.toContain('disk.sqlite.torn')
-  })
-})
-
 describe('fault 34: books that are lost or torn are made again from the folder', () => {
   for (const [how, spoil] of [
     ['deleted', (path: string) => rm(path)],
@@ -203,12 +164,33 @@ describe('fault 33: what a kill or a power cut leaves', () => {
     })
   }
 
+  for (const [end, heldBytes, why] of [
+    [60_000, 60_000, 'as long as its note says'],
+    [59_999, 0, 'shorter than its note says'],
+    [0, 0, 'empty'],
+  ] as const) {
+    test(`a spool is ${heldBytes ? 'gone on with' : 'swept'} that is ${why}`, async () => {
+      const folder = await newFolder()
+      {
+        await using disk = await openDisk(folder)
+        const spool = await disk.openSpool(one.digest, one.bytes.length)
+        await spool.write(0, one.bytes.subarray(0, 60_000))
+      }
+      await truncate(join(folder, 'spools', `sha256-${hexOf(one.digest)}`), end)
+
+      await using again = await openDisk(folder)
+
+      await using resumed = await again.openSpool(one.digest, one.bytes.length)
+      expect(resumed.held.bytes).toBe(heldBytes)
+    })
+  }
+
   for (const [left, why] of [
     [{ '.put': 'half', '.json': '{"held"', '': 'data' }, 'its note is torn'],
     [{ '': 'data' }, 'it has no note'],
     [{ '.json.tmp': '{}', '.json': '{}' }, 'there is only a note'],
   ] as const) {
-    test(`what a killed fill left is swept: ${why}`, async () => {
+    test(`fault 35: what a killed fill left is swept, and holds nobody: ${why}`, async () => {
       const folder = await folderWithBlobs()
       for (const [suffix, text] of Object.entries(left)) {
         await writeFile(join(folder, 'spools', `sha256-${hexOf(contentOf(9, 10).digest)}${suffix}`), text)
@@ -218,6 +200,7 @@ describe('fault 33: what a kill or a power cut leaves', () => {
 
       expect(await readdir(join(folder, 'spools'))).toEqual([])
       expect(disk.counts().spools).toBe(0)
+      for (const each of [contentOf(9, 10), contentOf(8, 10)]) await fill(disk, each) // neither holds anybody
     })
   }
 
