@@ -126,7 +126,7 @@ test('fault 74: no account of ours reads what is private, nor does one caller’
 })
 
 test('fault 76: a manifest of bob’s that names alice’s layer opens it neither held nor filling, whole nor in part', async () => {
-  const { registry, alice, bob } = await startTenants()
+  const { registry, house, alice, bob, clock } = await startTenants()
   const image = registry.addImage('team-a/app', 'v1', { layers: 1, layerBytes: 400_000 })
   const [layer = image.config] = image.layers
   registry.addManifest('team-b/app', image.manifest, undefined, 'v1')
@@ -145,6 +145,8 @@ test('fault 76: a manifest of bob’s that names alice’s layer opens it neithe
     seen.push(await bob.statusOf(blob, { headers: { range: 'bytes=0-9' } }))
     release()
     await pulled
+    await house.quiet()
+    clock.leap(11_000) // what was said no to is forgotten
   }
 
   expect((await pulled).body).toEqual(image.bytesOf(layer.digest))
