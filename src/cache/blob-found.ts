@@ -1,8 +1,10 @@
 import { OciError } from '../base/errors.ts'
+import { MIB } from '../base/units.ts'
 import { DiskError } from '../store/disk-error.ts'
 import type { OpenBlob } from '../store/open-blob.ts'
 import type { Bytes } from '../store/reader.ts'
 import type { CacheFacts } from './facts.ts'
+import type { Fill } from './fill.ts'
 import type { Aim, FillReader } from './fill-reader.ts'
 
 export type Span = { readonly start: number; readonly end: number }
@@ -11,6 +13,8 @@ export type Span = { readonly start: number; readonly end: number }
 export interface Seat {
   readonly sizeBytes: number
   readonly facts: CacheFacts
+  /** Whether the bytes that it gives unchecked are held as a blob by now. */
+  readonly isKept: boolean
   /** The bytes of one aim, to be walked once from its start. */
   open(aim: Aim): Bytes
   /** Whether another seat may go on at `offset`, where this one failed. */
@@ -22,6 +26,7 @@ export interface Seat {
 /** One that is whole on the disk. What it gave was compared: it is the digest's, whatever comes next. */
 export class DiskSeat implements Seat {
   readonly facts: CacheFacts
+  readonly isKept = false
   readonly #blob: OpenBlob
 
   constructor(blob: OpenBlob, facts: CacheFacts) {
@@ -53,13 +58,19 @@ const GOES_OVER: ReadonlySet<string | undefined> = new Set(['digest', 'disk'])
 export class FillSeat implements Seat {
   readonly sizeBytes: number
   readonly facts: CacheFacts
+  readonly #fill: Pick<Fill, 'isKept'>
   readonly #reader: FillReader
   #start = 0
 
-  constructor(reader: FillReader, sizeBytes: number, facts: CacheFacts) {
+  constructor(fill: Pick<Fill, 'isKept'>, reader: FillReader, sizeBytes: number, facts: CacheFacts) {
+    this.#fill = fill
     this.#reader = reader
     this.sizeBytes = sizeBytes
     this.facts = facts
+  }
+
+  get isKept(): boolean {
+    return this.#fill.isKept
   }
 
   open(aim: Aim): Bytes {
@@ -77,6 +88,8 @@ export class FillSeat implements Seat {
   }
 }
 
+/** Who is so far behind a fill that was kept reads on from the blob, whose bytes are compared. */
+const BEHIND_BYTES = MIB
 /** How often one reader takes another seat: a disk that keeps nothing right, or sources that all lie. */
 const SEATS_MAX = 8
 
@@ -110,6 +123,7 @@ export class BlobFound implements Bytes {
 
   async read(into: Buffer, offset: number, end: number): Promise<number> {
     for (;;) {
+      if (this.#seat.isKept && end - offset > BEHIND_BYTES && this.#seats < SEATS_MAX) await this.#leaveKept(offset)
       try {
         return (await this.#bytes?.read(into, offset, end)) ?? 0
       } catch (error) {
@@ -126,19 +140,38 @@ export class BlobFound implements Bytes {
     await this.#seat.close()
   }
 
-  /** A body that began as the whole blob ends as one: its tail waits for the digest, wherever it goes on. */
   async #goOver(offset: number, error: unknown): Promise<void> {
-    if (!this.#aim) throw error
-    const aim = { ...this.#aim, start: offset }
     await this.#seat.close()
+    if (!(await this.#sit(offset))) throw error
+  }
+
+  /** Where no other seat is to be had it reads on as it did. */
+  async #leaveKept(offset: number): Promise<void> {
+    const kept = this.#seat
+    try {
+      if (await this.#sit(offset)) return await kept.close()
+    } catch (error) {
+      if (this.#isClosed) throw error
+    }
+    this.#seats = SEATS_MAX
+  }
+
+  /**
+   * A body that began as the whole blob ends as one: its tail waits for the digest, wherever it goes on.
+   * @returns false where there is no seat at this blob @throws {OciError}
+   */
+  async #sit(offset: number): Promise<boolean> {
+    if (!this.#aim) return false
+    const aim = { ...this.#aim, start: offset }
     const seat = await this.#take(aim)
     if (seat.sizeBytes !== this.sizeBytes || this.#isClosed) {
       await seat.close()
-      throw error
+      return false
     }
     this.#seats += 1
     this.#seat = seat
     this.#bytes = seat.open(aim)
+    return true
   }
 
   /** A client that leaves waits no longer; what comes for it then is closed. */

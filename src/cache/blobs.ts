@@ -227,7 +227,7 @@ export class Blobs implements AsyncDisposable {
       const end = told.at === 'ended' || size === undefined || size <= TAIL_BYTES ? await fill.ended : undefined
       if (end && (end.at !== 'passed' || fill.sizeBytes === undefined))
         return this.#over(repository, digest, end, fill.repository)
-      taken = new FillSeat(reader, fill.sizeBytes ?? 0, isNew ? STARTED : JOINED)
+      taken = new FillSeat(fill, reader, fill.sizeBytes ?? 0, isNew ? STARTED : JOINED)
       return { taken }
     } finally {
       if (!taken) reader.close()

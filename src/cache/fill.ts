@@ -102,6 +102,11 @@ export class Fill implements Filled, Followed {
     return this.#state.at === 'over'
   }
 
+  /** It is over, and what it brought is a blob. */
+  get isKept(): boolean {
+    return this.#state.at === 'over' && this.#state.end.at === 'kept'
+  }
+
   get readers(): number {
     return this.#readers.size
   }

@@ -96,7 +96,7 @@ async function takeSeat(house: House, sources: readonly ScriptedSource[], isSize
   const fill = house.join(BLOB, sources, {}, isSizeKnown)
   const reader = fill.enter()
   const told = await fill.told
-  if (told.at === 'open' && fill.sizeBytes !== undefined) return new FillSeat(reader, fill.sizeBytes, HIT)
+  if (told.at === 'open' && fill.sizeBytes !== undefined) return new FillSeat(fill, reader, fill.sizeBytes, HIT)
   const end = await fill.ended
   reader.close()
   if (end.at === 'kept') return await takeSeat(house, sources, isSizeKnown)

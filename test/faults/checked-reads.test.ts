@@ -168,6 +168,21 @@ test('fault 36: who was sent some of a blob from the disk goes on from upstream 
   expect(upstream.blobRequests(digest).some((request) => request.includes(`bytes=${9 * MIB}-`))).toBe(true)
 })
 
+test('fault 36: a slow reader of a fill that has ended is given no byte that changed on the disk since', async () => {
+  await using upstream = await startUpstream()
+  await using house = await startHouse(upstream)
+  const bytes = seededBytes(11, LONG_SIZE)
+  const digest = upstream.addBlob(bytes)
+  const message = await open(`${house.origin}/v2/library/a/blobs/${digest}`)
+  await house.quiet()
+  flip(pathOf(house, digest), 9 * MIB)
+
+  const body = Buffer.concat(await message.toArray())
+
+  expect(message.complete && body.equals(bytes)).toBe(true)
+  expect(await quarantined(house)).toBe(1)
+})
+
 test('fault 36: the tail of such a body waits for the digest of what upstream sends now', async () => {
   await using upstream = await startUpstream()
   await using house = await startHouse(upstream)
