@@ -35,11 +35,15 @@ export type Shelf = { readonly host: string; readonly manifests: Content; readon
 
 /** The tag that moves; `v0`, `v1`, … stay. */
 export const MOVING_TAG = 'latest'
+export const MINE = { host: 'token.test', path: 'mine/app' } as const
 export const EVIL = { host: 'plain.test', path: 'evil/twin' } as const
 
 /** All that the upstreams hold, and the bytes behind it. */
 export class Catalogue {
+  /** Shown to everyone. */
   readonly repositories: readonly Repository[]
+  /** Shown to a caller who may read it upstream: the first tenant. */
+  readonly mine: Repository
   /** Manifests too. */
   readonly bytesOf = new Map<Digest, Buffer>()
   /** What the hostile tenant knows of the others' private content: manifests, configs and layers. */
@@ -54,6 +58,9 @@ export class Catalogue {
     this.repositories = shelves.flatMap((shelf) =>
       Array.from({ length: REPOSITORIES_EACH }, (_, at) => this.#repository(shelf, at, shared, foreignUrl)),
     )
+    const home = shelves.find(({ host }) => host === MINE.host)
+    if (!home) throw new Error(`there is no ${MINE.host}`)
+    this.mine = this.#repositoryAt(home, MINE.path, [], foreignUrl, true)
     this.coveted = this.#plantEvil(shelves)
   }
 
@@ -68,11 +75,21 @@ export class Catalogue {
   #repository(shelf: Shelf, at: number, shared: readonly Buffer[], foreignUrl: string): Repository {
     const isHeld = shelf.host === 'token.test' && at > 0
     const path = isHeld ? `held/t${at}` : `${shelf.host.slice(0, 4)}/deep/r${at}`
+    return this.#repositoryAt(shelf, path, isHeld ? [] : shared, foreignUrl, isHeld)
+  }
+
+  #repositoryAt(
+    shelf: Shelf,
+    path: string,
+    shared: readonly Buffer[],
+    foreignUrl: string,
+    isHeld: boolean,
+  ): Repository {
     const images = Array.from({ length: IMAGES_EACH }, (_, version) => {
-      const isLarge = at === 0 && version === 0
+      const isLarge = path.endsWith('r0') && version === 0
       const sizes = isLarge ? [this.#random.between(12, 20) * MIB] : [this.#size(), this.#size()]
       const own = sizes.map((size) => this.#bytes(size))
-      const layers = isHeld ? own : [this.#random.pick(shared), ...own]
+      const layers = shared.length > 0 ? [this.#random.pick(shared), ...own] : own
       return this.#image(shelf, path, `v${version}`, layers, foreignUrl)
     })
     const children = images.slice(0, 2).map(({ digest }, place) => ({
@@ -110,7 +127,8 @@ export class Catalogue {
 
   /** A stranger's manifest that names what it must not get (fault 76). */
   #plantEvil(shelves: readonly Shelf[]): readonly Digest[] {
-    const images = this.repositories.filter(({ isHeld }) => isHeld).flatMap(({ images: each }) => each)
+    const held = [...this.repositories.filter(({ isHeld }) => isHeld), this.mine]
+    const images = held.flatMap(({ images: each }) => each)
     const named = images.flatMap(({ config, layers }) => [config, ...layers]).filter(({ size }) => size > 2)
     const home = shelves.find(({ host }) => host === EVIL.host)
     const [config, ...layers] = named

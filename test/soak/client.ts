@@ -1,7 +1,7 @@
 import { Agent } from 'node:http'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { type Digest, digestOf } from '../../src/oci/digest.ts'
-import { EVIL, type Image, MOVING_TAG, type Repository } from './catalogue.ts'
+import { EVIL, type Image, MINE, MOVING_TAG, type Repository } from './catalogue.ts'
 import { fetchFrom, type Got, type Reading } from './fetch.ts'
 import { HOSTILE_PATHS } from './hostile.ts'
 import type { Judge } from './judge.ts'
@@ -23,6 +23,8 @@ const ACTS = {
   'several ranges': 3,
   'hostile path': 6,
   'hostile tenant': 10,
+  'private, as alice': 8,
+  'private, as another': 8,
   write: 2,
 } as const
 
@@ -121,6 +123,10 @@ export class Client {
         return await this.#hostilePath()
       case 'hostile tenant':
         return await this.#hostileTenant()
+      case 'private, as alice':
+        return await this.#asAlice()
+      case 'private, as another':
+        return await this.#asAnother()
       case 'write': {
         const got = await this.#ask(`${this.#prefix(repository)}/blobs/uploads/`, { method: 'POST' })
         return this.#around.judge.answered(got, [405])
@@ -184,7 +190,7 @@ export class Client {
     const { world, judge } = this.#around
     const { path, headers = {} } = this.#random.pick(HOSTILE_PATHS(world.stranger.origin.slice('http://'.length)))
     const got = await this.#ask(path, { headers, method: this.#random.pick(['GET', 'HEAD']) })
-    judge.answered(got, [200, 400, 403, 404, 405])
+    judge.answered(got, [200, 400, 401, 403, 404, 405])
   }
 
   /** In a repository of his own he names what another's account got; he must not get it (faults 75, 76). */
@@ -197,6 +203,41 @@ export class Client {
     const method = this.#random.pick(['GET', 'HEAD'])
     const got = await this.#ask(`/v2/${EVIL.path}/${part}/${digest}`, { method, headers })
     judge.forbidden(got, `${EVIL.path} names what ${digestOf(Buffer.from(EVIL.path)) === digest ? '' : 'others'} hold`)
+  }
+
+  /** What is hers, as long as it is. */
+  async #asAlice(): Promise<void> {
+    const { judge, world } = this.#around
+    const { catalogue } = world
+    const { mine } = catalogue
+    const authorization = world.canaries.headerOf('alice')
+    const image = this.#random.pick(mine.images)
+    const prefix = `/v2/${mine.host}/${mine.path}`
+    judge.owned(await this.#ask(`${prefix}/manifests/${image.digest}`, { headers: { authorization } }), image.digest)
+    const asks = [image.config, ...image.layers].map(async ({ digest }) => {
+      const from = this.#random.between(0, Math.max(0, catalogue.sizeOf(digest) - 1))
+      const range: Record<string, string> = this.#random.chance(0.3) ? { range: `bytes=${from}-` } : {}
+      judge.owned(await this.#ask(`${prefix}/blobs/${digest}`, { headers: { ...range, authorization } }), digest)
+    })
+    await Promise.all(asks)
+  }
+
+  /** Bob's name is good at that upstream, for other things; a wrong password is nobody's. */
+  async #asAnother(): Promise<void> {
+    const { judge, world } = this.#around
+    const { host, path, images } = world.catalogue.mine
+    const { digest, config, layers } = this.#random.pick(images)
+    const wanted = this.#random.pick([
+      ...['manifests/latest', 'manifests/v1', `manifests/${digest}`, 'tags/list', `referrers/${digest}`],
+      ...[config, ...layers].map((each) => `blobs/${each.digest}`),
+    ])
+    const wrong = `Basic ${Buffer.from('alice:guessed').toString('base64')}`
+    const authorization = this.#random.pick([world.canaries.headerOf('bob'), wrong, ''])
+    const range: Record<string, string> = this.#random.chance(0.3) ? { range: 'bytes=0-9' } : {}
+    const headers = { ...range, ...(authorization !== '' && { authorization }) }
+    const method = this.#random.pick(['GET', 'HEAD'])
+    const got = await this.#ask(`/v2/${host}/${path}/${wanted}`, { method, headers })
+    judge.forbidden(got, authorization === '' ? 'to nobody' : 'to another')
   }
 
   async #blob(repository: Repository, digest: Digest, extra: Extra = {}): Promise<void> {
@@ -212,7 +253,9 @@ export class Client {
   async #ask(path: string, extra: Extra = {}): Promise<Got> {
     const { world, signal, log } = this.#around
     const hidden = { authorization: world.canaries.clientHeader, cookie: 'a=b', 'x-soak': this.#name }
-    const headers: Record<string, string> = { ...extra.headers, ...(this.#random.chance(0.3) ? hidden : {}) }
+    // what is private is asked for with the caller's own, whatever that is
+    const isHidden = this.#random.chance(0.3) && !path.includes(MINE.path)
+    const headers: Record<string, string> = { ...(isHidden ? hidden : {}), ...extra.headers }
     const origin = await this.#up()
     const asking = { ...extra, headers, signal, agent: this.#agent }
     const got = await fetchFrom(origin, path, asking)

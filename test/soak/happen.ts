@@ -31,6 +31,8 @@ const LENGTH_LIES: readonly Lie[] = [
   'gzip',
   'page',
 ]
+/** Some are longer than a verdict holds. */
+const WITHDRAWN_FOR = 30
 /** What is left of a full disk: nothing, or enough for the books alone. */
 const LEFT_BYTES_MAX = 300_000
 
@@ -75,6 +77,10 @@ export async function happen(fault: Fault, scene: Scene): Promise<void> {
       if (name !== undefined) scene.damaged.add(name)
       return
     }
+    case 'right withdrawn':
+      world.setRight(false)
+      await sleep(lastsMs * WITHDRAWN_FOR, undefined, { signal: scene.signal }).catch(() => undefined) // as `rest`
+      return world.setRight(true)
     case 'clock steps':
       return await pond.stepClock(CLOCK_OFFSETS_MS[Math.floor(part * CLOCK_OFFSETS_MS.length)] ?? 0)
     case 'suspended':

@@ -34,7 +34,8 @@ function judgeOf(more: Partial<Circumstances> = {}): Judge {
     [image.digest, image.manifest],
   ])
   const well = { wasDisturbed: () => false, lastLieMs: () => undefined, doubtSinceMs: () => Number.NEGATIVE_INFINITY }
-  return new Judge({ truth, windows: WINDOWS, bytesOf, ...well, ...more })
+  const hadRight = (isGiven: boolean) => isGiven
+  return new Judge({ truth, windows: WINDOWS, bytesOf, ...well, hadRight, ...more })
 }
 
 /** What a client gets of a proxy that does `act` to every request. */
@@ -137,6 +138,21 @@ test('what is shown to somebody who may not have it is a leak, by HEAD and by a 
   judge.forbidden(await got(`blobs/${layer}`, {}, { headers: { range: 'bytes=0-0' } }), 'a layer')
 
   expect(crimesOf(judge)).toEqual({ leaks: 3 })
+})
+
+test('what is private is shown to its tenant as long as he has the right, and is not denied to him meanwhile', async () => {
+  const judge = judgeOf()
+  judge.owned(await got(`blobs/${layer}`), layer)
+  expect(judge.isClean).toBe(true)
+
+  judge.owned(await got(`blobs/${layer}`, { status: 404 }), layer)
+  expect(crimesOf(judge)).toEqual({ 'false absences': 1 })
+
+  const late = judgeOf({ hadRight: (isGiven) => !isGiven })
+  late.owned(await got(`blobs/${layer}`, { status: 404 }), layer)
+  expect(late.isClean).toBe(true)
+  late.owned(await got(`blobs/${layer}`, { status: 200 }), layer)
+  expect(crimesOf(late)).toEqual({ leaks: 1 })
 })
 
 test('an answer that begins too late is told, unless the server was down meanwhile', async () => {

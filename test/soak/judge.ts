@@ -24,6 +24,8 @@ export type Crime = (typeof CRIMES)[number]
 
 /** Answers begin within 20 s (contracts.md §5); the rest is a loaded machine's. */
 const ANSWER_MS_MAX = 26_000
+/** A verdict counts from when upstream was asked, which may take a while to answer. */
+const VERDICT_MS_MAX = 66_000
 const TOLD_MAX = 20
 
 /** How old an answer by tag may be: milliseconds since it was true. */
@@ -41,6 +43,8 @@ export type Circumstances = {
   readonly lastLieMs: (kind: 'flip' | 'digest' | 'length' | 'fault', about: string) => number | undefined
   /** When its clock was last behind what it had been: how old what it knew from before is, it can't know. */
   readonly doubtSinceMs: () => number
+  /** Whether the first tenant had, or lacked, the right to what is his, at any moment of that time. */
+  readonly hadRight: (isGiven: boolean, fromMs: number, toMs: number) => boolean
 }
 
 export type TagAsked = { readonly host: string; readonly path: string; readonly tag: string }
@@ -101,6 +105,30 @@ export class Judge {
     if (!this.#common(got)) return
     const isShown = got.status === 200 || got.status === 206 || got.status === 304 || got.status === 416
     if (isShown) this.accuse('leaks', `${got.method} ${got.path} got ${got.status}: ${what}`)
+  }
+
+  /**
+   * Content of a private repository, asked for by who may read it. A right that is withdrawn ends within a minute; while
+   * it is, or upstream says no by mistake, it is as if absent.
+   */
+  owned(got: Got, digest: Digest): void {
+    if (!this.#common(got)) return
+    const { hadRight, lastLieMs, windows } = this.#circumstances
+    const answeredMs = got.headMs ?? got.endedMs
+    if (got.status === 404) {
+      const isTold = hadRight(false, got.beganMs - windows.errorMs, answeredMs)
+      const faultMs = lastLieMs('fault', 'token.test')
+      if (isTold || (faultMs !== undefined && faultMs > got.beganMs - 30_000)) this.count('rights that upstream denied')
+      else this.accuse('false absences', `${got.method} ${got.path}: ${got.body}`)
+      return
+    }
+    if (got.status === 401) this.accuse('unanswered', `${got.path}: 401 to who gave his name`)
+    if (got.status !== 200 && got.status !== 206) return
+    if (!hadRight(true, got.beganMs - VERDICT_MS_MAX, answeredMs)) {
+      this.accuse('leaks', `${got.path} was shown more than a minute after the right to it was withdrawn`)
+    }
+    if (got.status === 200) this.#whole(got, digest)
+    else this.#part(got, digest)
   }
 
   /** Anything else that is asked: it has an answer of these, or one that says that it cannot now. */

@@ -49,6 +49,7 @@ const EVENTS = {
   'clock steps': 3,
   suspended: 1,
   'bit rots': 5,
+  'right withdrawn': 2,
 } as const
 
 const PROCESS_EVENTS = { SIGKILL: 6, SIGTERM: 3, 'SIGTERM twice': 1 } as const

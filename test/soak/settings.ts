@@ -30,7 +30,7 @@ export function configOf(world: World, store: string): string {
     {
       ...{ endpoints: relays.map(({ origin }) => origin), tags, timeouts },
       ...(host === 'plain.test' && { default: true }),
-      ...(host === 'token.test' && { accounts: [account] }),
+      ...(host === 'token.test' && { accounts: [account], private: ['mine/**'] }),
     },
   ])
   const config = {

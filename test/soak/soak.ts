@@ -14,7 +14,7 @@ import { type Fault, type Kind, scheduleOf } from './schedule.ts'
 import { configOf, WINDOWS } from './settings.ts'
 import { Volume } from './volume.ts'
 import { Watch } from './watch.ts'
-import { World } from './world.ts'
+import { RIGHT, World } from './world.ts'
 
 export type SoakOptions = { readonly seed: number; readonly seconds: number; readonly load: number }
 
@@ -64,6 +64,8 @@ export class Soak implements AsyncDisposable {
       wasDisturbed: (fromMs, toMs) => this.pond.wasDisturbed(fromMs, toMs),
       lastLieMs: (kind, about) => world.lastLieMs(kind, about),
       doubtSinceMs: () => this.pond.doubtSinceMs,
+      hadRight: (isGiven, fromMs, toMs) =>
+        world.truth.wasTrue(...RIGHT, isGiven ? world.catalogue.mine.index : undefined, fromMs, toMs),
     })
     this.judge.onCrime = (crime, what) => this.#note({ crime, what })
     this.pond = new Pond(join(folder, 'config.yaml'), folder, {

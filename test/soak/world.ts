@@ -13,22 +13,36 @@ import { Truth } from './truth.ts'
 type Host = { readonly fake: FakeUpstream; readonly relays: readonly Relay[] }
 
 const ACCOUNT = 'bot'
+/** Under which `truth` keeps alice's right: there while it points to something. */
+export const RIGHT = ['alice', 'right'] as const
+/** Alice may read what is hers, bob may not. */
+export type Tenant = 'alice' | 'bob'
+const basicOf = (name: string, password: string): string =>
+  `Basic ${Buffer.from(`${name}:${password}`).toString('base64')}`
 const newCanary = (what: string) => `canary-${what}-${randomBytes(12).toString('hex')}`
 
 /** What may be found nowhere: not in the log, the numbers or the folder, nor on a server that it wasn't for. */
 export class Canaries {
   readonly account = newCanary('account')
   readonly client = newCanary('client')
+  readonly alice = newCanary('alice')
+  readonly bob = newCanary('bob')
   readonly signature = newCanary('signature')
 
   /** As clients send theirs, and as it would look when forwarded. */
   get clientHeader(): string {
-    return `Basic ${Buffer.from(`me:${this.client}`).toString('base64')}`
+    return basicOf('me', this.client)
+  }
+
+  /** Of a caller whom `token.test` knows. */
+  headerOf(tenant: Tenant): string {
+    return basicOf(tenant, this[tenant])
   }
 
   get all(): readonly string[] {
-    const bot = Buffer.from(`${ACCOUNT}:${this.account}`).toString('base64')
-    return [this.account, this.client, this.signature, bot, this.clientHeader.slice('Basic '.length)]
+    const headers = [basicOf(ACCOUNT, this.account), this.clientHeader, this.headerOf('alice'), this.headerOf('bob')]
+    const plain = [this.account, this.client, this.signature, this.alice, this.bob]
+    return [...plain, ...headers.map((header) => header.slice('Basic '.length))]
   }
 }
 
@@ -43,6 +57,7 @@ export class World implements AsyncDisposable {
   /** What clients name: it is never asked at all. */
   readonly stranger: Thief
   readonly #storage: Host
+  #hasRight = true
   readonly #lies = new Map<string, number>()
   readonly lieCounts = new Map<Lie, number>()
   /** Token-shaped secrets that were seen on their way. */
@@ -62,9 +77,10 @@ export class World implements AsyncDisposable {
     if (!one || !two || !three || !four || !five) throw new Error('five relays are wanted')
     this.thief = thief
     this.stranger = stranger
-    const isPrivate = (path: string) => path.startsWith('held/')
-    const users = { [ACCOUNT]: this.canaries.account }
-    const auth = { kind: 'bearer', users, isPrivate, realm: `${three.origin}/token`, tokenTtlS: 20 } as const
+    const { account, alice, bob } = this.canaries
+    const mayRead = (user: string | undefined, path: string) => this.#mayRead(user, path)
+    const users = { [ACCOUNT]: account, alice, bob }
+    const auth = { kind: 'bearer', users, mayRead, realm: `${three.origin}/token`, tokenTtlS: 20 } as const
     this.hosts.set('plain.test', { fake: new FakeUpstream({}), relays: [one, two] })
     this.hosts.set('token.test', { fake: new FakeUpstream({ auth }), relays: [three] })
     this.hosts.set('stored.test', { fake: new FakeUpstream({}), relays: [four] })
@@ -79,13 +95,25 @@ export class World implements AsyncDisposable {
     })
   }
 
+  /** Alice's right to what is hers, from now on; what `wasTrue` of it is told by `RIGHT`. */
+  setRight(isGiven: boolean): void {
+    this.#hasRight = isGiven
+    this.truth.say(...RIGHT, isGiven ? this.catalogue.mine.index : undefined, performance.now())
+  }
+
+  #mayRead(user: string | undefined, path: string): boolean {
+    if (path.startsWith('mine/')) return user === 'alice' && this.#hasRight
+    return !path.startsWith('held/') || user === ACCOUNT
+  }
+
   /** Listens. Tags are true from now on. */
   async open(): Promise<void> {
     for (const { fake, relays } of this.#all()) {
       await fake.start()
       for (const relay of relays) relay.leadTo(fake.port)
     }
-    for (const { host, path, images, index } of this.catalogue.repositories) {
+    this.truth.say(...RIGHT, this.catalogue.mine.index, 0)
+    for (const { host, path, images, index } of [...this.catalogue.repositories, this.catalogue.mine]) {
       for (const [version, { digest }] of images.entries()) this.truth.say(`${host}/${path}`, `v${version}`, digest, 0)
       this.truth.say(`${host}/${path}`, 'multi', index, 0)
       this.pointTag(host, path, images[0]?.digest)
@@ -147,6 +175,15 @@ export class World implements AsyncDisposable {
     const [, token] = /^Bearer (tok-.+)$/.exec(headers.authorization ?? '') ?? []
     if (token) this.tokens.add(token)
     const { client, clientHeader } = this.canaries
+    const { alice, bob } = this.canaries
+    const isOfTenants = [
+      alice,
+      bob,
+      ...(['alice', 'bob'] as const).map((name) => this.canaries.headerOf(name).slice(6)),
+    ]
+    if (name !== 'token.test' && isOfTenants.some((secret) => text.includes(secret))) {
+      this.leaks.push(`${name} was sent a tenant's password`)
+    }
     if (text.includes(client) || text.includes(clientHeader.slice(6)) || headers['x-soak'] || headers.cookie) {
       this.leaks.push(`${name} was sent what a client sent: ${Object.keys(headers)}`)
     }
