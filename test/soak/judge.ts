@@ -108,8 +108,8 @@ export class Judge {
   }
 
   /**
-   * Content of a private repository, asked for by who may read it. A right that is withdrawn ends within a minute; while
-   * it is, or upstream says no by mistake, it is as if absent.
+   * Content of a private repository, asked for by who may read it. A right that is withdrawn ends within a minute;
+   * while it is, or upstream says no by mistake, it is as if absent.
    */
   owned(got: Got, digest: Digest): void {
     if (!this.#common(got)) return
@@ -175,7 +175,9 @@ export class Judge {
     }
     const wrong = got.isWhole ? digestOf(got.body) !== digest : !startsAlike(got.body, bytesOf.get(digest))
     if (got.isWhole && wrong) {
-      this.accuse('wrong bodies', `${got.path} came whole and is ${digestOf(got.body)} (${got.body.length} bytes)`)
+      const { beganMs, endedMs } = got
+      const about = `from ${Math.round(beganMs)} to ${Math.round(endedMs)} ms; ${differencesOf(got.body, bytesOf.get(digest))}`
+      this.accuse('wrong bodies', `${got.path} came whole and is ${digestOf(got.body)}, ${about}`)
     } else if (wrong) this.count('wrong bytes that were cut off')
   }
 
@@ -240,6 +242,19 @@ export class Judge {
     const about = `${repository}:${tag} was told to be ${digest}; ${got.headers['cache-status']}`
     this.accuse('untrue tags', about)
   }
+}
+
+/** Where two bodies differ, to the first few stretches; runs that are close count as one. */
+function differencesOf(got: Buffer, want: Buffer = Buffer.alloc(0)): string {
+  const stretches: { start: number; end: number }[] = []
+  for (let at = 0; at < Math.max(got.length, want.length); at++) {
+    if (got[at] === want[at]) continue
+    const last = stretches.at(-1)
+    if (last && at - last.end < 64) last.end = at + 1
+    else stretches.push({ start: at, end: at + 1 })
+  }
+  const told = stretches.slice(0, 5).map(({ start, end }) => `${start} to ${end}`)
+  return `${got.length} bytes, ${stretches.length} stretches differ: ${told.join(', ')}`
 }
 
 const startsAlike = (part: Buffer, whole: Buffer | undefined): boolean =>
