@@ -43,7 +43,7 @@ export class DiskSeat implements Seat {
   }
 
   mayGoOn(_offset: number, error: unknown): boolean {
-    return error instanceof DiskError && error.kind === 'wrong'
+    return isWrongFile(error)
   }
 
   async close(): Promise<void> {
@@ -51,10 +51,15 @@ export class DiskSeat implements Seat {
   }
 }
 
+const isWrongFile = (error: unknown): boolean => error instanceof DiskError && error.kind === 'wrong'
+
 /** Of a fill that proved wrong, or that kept nothing and has passed: another may bring the bytes. */
 const GOES_OVER: ReadonlySet<string | undefined> = new Set(['digest', 'disk'])
 
-/** One that is filling. What it gave is not verified yet: no body is ever made of two fills. */
+/**
+ * One that is filling. What it gave is not verified yet: no body is ever made of two fills. But a file can prove
+ * wrong only when all was verified: what it gave until then was the digest's.
+ */
 export class FillSeat implements Seat {
   readonly sizeBytes: number
   readonly facts: CacheFacts
@@ -80,6 +85,7 @@ export class FillSeat implements Seat {
   }
 
   mayGoOn(offset: number, error: unknown): boolean {
+    if (isWrongFile(error)) return true
     return offset === this.#start && error instanceof OciError && GOES_OVER.has(error.fault)
   }
 

@@ -4,6 +4,7 @@ import {
   constants,
   fdatasync,
   fstat,
+  fstatSync,
   fsync,
   ftruncate,
   open,
@@ -43,6 +44,13 @@ export class OpenFile {
 
   stat(): Promise<Stats> {
     return this.#run((done) => fstat(this.#fd, done))
+  }
+
+  /** What changes with its content; asked at once. @throws the system's error */
+  stamp(): string {
+    if (this.#closing) throw closedError()
+    const { ino, size, mtimeMs } = fstatSync(this.#fd)
+    return `${ino} ${size} ${mtimeMs}`
   }
 
   /** Reads the bytes from `offset` up to `end`, as many as `into` holds. @returns fewer only at the file's end */

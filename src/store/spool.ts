@@ -47,6 +47,8 @@ export class Spool implements AsyncDisposable {
   #state: SpoolState = 'growing'
   #notedBytes: number
   #noting: Promise<void> | undefined
+  /** Of the file when all that was verified was in it. */
+  #sealed: string | undefined
   #abandoning: Promise<void> | undefined
   #ending: Promise<void> | undefined
 
@@ -115,18 +117,24 @@ export class Spool implements AsyncDisposable {
   /**
    * Reads held bytes from `offset` up to `end`, as many as `into` takes.
    * @returns how many; 0 where the byte at `offset` is not held
-   * @throws {DiskError} also once the spool has ended
+   * @throws {DiskError} also once the spool has ended; of kind `wrong` where the file was changed since it was sealed
    */
   async read(into: Buffer, offset: number, end: number): Promise<number> {
     const heldEnd = Math.min(end, this.#held.endFrom(offset), offset + into.length)
     if (heldEnd <= offset) return 0
     try {
       const bytes = await this.#parts.file.read(into, offset, heldEnd)
+      if (this.#isChanged()) throw new DiskError('wrong', 'the file of a blob was changed under its readers')
       if (bytes < heldEnd - offset) throw new DiskError('failed', 'the spool is shorter than what was written to it')
       return bytes
     } catch (thrown) {
       throw this.#told(thrown, 'reading a spool')
     }
+  }
+
+  /** Asked after each read: by the name of its blob the file may be met by others, and what they do to it is seen. */
+  #isChanged(): boolean {
+    return this.#sealed !== undefined && this.#sealed !== this.#parts.file.stamp()
   }
 
   /** Closes it and leaves it in the folder with its note, for the next fill or the next start. Never rejects. */
@@ -170,6 +178,7 @@ export class Spool implements AsyncDisposable {
     const sizeBytes = this.#sizeBytes ?? this.#held.endFrom(0)
     try {
       await this.#parts.file.flush()
+      this.#sealed = this.#parts.file.stamp()
       const stats = await this.#parts.file.stat()
       if (stats.size === sizeBytes && this.#held.bytes === sizeBytes) return sizeBytes
     } catch (thrown) {

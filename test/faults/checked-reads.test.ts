@@ -152,6 +152,26 @@ for (const isUp of [true, false]) {
   })
 }
 
+test('fault 36: what befalls the file under a reader of the very fill that brought it never reaches him', async () => {
+  await using upstream = await startUpstream()
+  await using house = await startHouse(upstream)
+
+  for (const [seed, [how, spoil]] of Object.entries(SPOILS).entries()) {
+    const bytes = seededBytes(600 + seed, LONG_SIZE)
+    const digest = upstream.addBlob(bytes)
+    const message = await open(`${house.origin}/v2/library/a/blobs/${digest}`)
+    const pieces: Buffer[] = []
+    for await (const piece of message) {
+      if (pieces.length === 0) await house.quiet() // it is a blob by now, and this reader has not seen its end
+      if (pieces.length === 0) await spoil(pathOf(house, digest), LONG_SIZE)
+      pieces.push(piece)
+    }
+
+    expect(message.complete, how).toBe(true)
+    expect(Buffer.concat(pieces).equals(bytes), how).toBe(true)
+  }
+})
+
 test('fault 36: who was sent some of a blob from the disk goes on from upstream at the byte where it is wrong', async () => {
   await using upstream = await startUpstream()
   await using house = await startHouse(upstream)

@@ -18,7 +18,7 @@ test('a committed spool is a blob under its own name, read back whole, and after
     expect(await readFile(join(folder, 'blobs', 'sha256', hexOf(content.digest)))).toEqual(content.bytes)
     expect(await readdir(join(folder, 'spools'))).toEqual([])
     expect(disk.usedBytes).toBe(content.bytes.length)
-    expect(disk.counts()).toEqual({ blobs: 1, bytes: content.bytes.length, spools: 0, quarantined: 0 })
+    expect(disk.counts()).toEqual({ blobs: 1, bytes: content.bytes.length, open: 0, spools: 0, quarantined: 0 })
   }
 
   await using again = await openDisk(folder)
