@@ -1,7 +1,8 @@
 import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
-import { ROOT } from './source.ts'
+import { ROOT, sourcesUnder } from './source.ts'
+import { UNTESTED_FAULTS } from './untested-faults.ts'
 
 const text = readFileSync(join(ROOT, 'SECURITY.md'), 'utf8')
 /** `- \`test/…\`: its title`, below the promise that it proves. */
@@ -34,4 +35,18 @@ test('each of the twelve promises names tests that prove it', () => {
 
   expect([...counts.keys()]).toEqual(Array.from({ length: 12 }, (_, at) => String(at + 1)))
   expect(Math.min(...counts.values())).toBeGreaterThanOrEqual(3)
+})
+
+const FAULTS = 90
+/** A test's title, or one of a table's, begins with the fault or the faults that it covers. */
+const TITLE = /['"`]faults? ([0-9]{1,2}(?:, [0-9]{1,2})*)\b/g
+
+test('each fault by its number has a test that is named after it, or a reason why there is none', () => {
+  const tests = sourcesUnder('test').filter(({ path }) => !path.startsWith('test/tidy/'))
+  const titles = tests.flatMap(({ text }) => [...text.matchAll(TITLE)])
+  const tested = new Set(titles.flatMap(([, numbers = '']) => numbers.split(', ').map(Number)))
+  const numbers = Array.from({ length: FAULTS }, (_, at) => at + 1)
+
+  expect(numbers.filter((number) => !tested.has(number) && !UNTESTED_FAULTS.has(number))).toEqual([])
+  expect([...UNTESTED_FAULTS.keys()].filter((number) => tested.has(number))).toEqual([])
 })
