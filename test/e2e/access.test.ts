@@ -2,13 +2,12 @@ import { writeFile } from 'node:fs/promises'
 import { hashSync } from '@node-rs/bcrypt'
 import { afterAll, beforeAll, describe, expect, onTestFailed, test } from 'vitest'
 import { nameOf, type Wanted } from './support/client.ts'
-import { clientEnv, run } from './support/command.ts'
 import { type Docker, startEngine } from './support/dockerd.ts'
 import { Folder } from './support/folder.ts'
 import { House } from './support/house.ts'
 import { openNode } from './support/node-client.ts'
 import { podmanIn } from './support/podman.ts'
-import { debianTool, goTool } from './support/tools.ts'
+import { RESOLVERS } from './support/resolvers.ts'
 
 const ANN = { username: 'ann', password: 'right' } as const
 const BASIC = `Basic ${Buffer.from(`${ANN.username}:${ANN.password}`).toString('base64')}`
@@ -66,27 +65,16 @@ describe('real clients where a name and a password are asked for (access.mode ht
     expect(await pulledBy(docker, vaultName)).toBe(vault.digest)
   })
 
-  test('crane, skopeo and oras: with credentials they pull, without they read why not', async () => {
-    const { folder, host, deep, deepName } = here()
-    const env = clientEnv({ HOME: folder.path, DOCKER_CONFIG: folder.join('crane') })
-    const crane = (...args: string[]) => run(goTool('crane'), args, { env })
-    const skopeo = (...args: string[]) => run(debianTool('skopeo'), ['inspect', '--tls-verify=false', ...args])
-    const oras = (...args: string[]) => run(goTool('oras'), ['resolve', '--plain-http', deepName, ...args], { env })
+  for (const [name, resolve] of Object.entries(RESOLVERS)) {
+    test(`${name}: with a password it is answered, without one or with a wrong one it reads why not`, async () => {
+      const { deep, deepName } = here()
 
-    await expect(crane('digest', deepName)).rejects.toThrow(REFUSED)
-    await expect(skopeo(`docker://${deepName}`)).rejects.toThrow(REFUSED)
-    await expect(oras()).rejects.toThrow(REFUSED)
-    await crane('auth', 'login', host, '-u', ANN.username, '-p', ANN.password)
-    const creds = ['--creds', `${ANN.username}:${ANN.password}`]
-    const told = [
-      await crane('digest', deepName),
-      JSON.parse(await skopeo(...creds, `docker://${deepName}`)).Digest,
-      await oras('-u', ANN.username, '-p', ANN.password),
-    ]
+      await expect(resolve(deepName)).rejects.toThrow(REFUSED)
+      await expect(resolve(deepName, { ...ANN, password: 'wrong' })).rejects.toThrow(REFUSED)
 
-    expect(told.map((each) => each.trim())).toEqual([deep.digest, deep.digest, deep.digest])
-    await crane('pull', '--format=oci', deepName, folder.join('layout'))
-  })
+      expect(await resolve(deepName, ANN)).toBe(deep.digest)
+    })
+  }
 
   for (const version of ['1.6', '2.4'] as const) {
     test(`containerd ${version}: a header in hosts.toml lets it in, and without it nothing is pulled`, async () => {

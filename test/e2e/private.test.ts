@@ -8,9 +8,12 @@ import { Folder } from './support/folder.ts'
 import { House } from './support/house.ts'
 import { openNode } from './support/node-client.ts'
 import { podmanIn } from './support/podman.ts'
+import { RESOLVERS } from './support/resolvers.ts'
 import { ALICE, BOB } from './support/token-server.ts'
 
 const MIB = 1024 * 1024
+/** Asked for as often as what is Alice's, so that what was said of them before is as old. */
+const NOWHERE = Array.from({ length: 8 }, () => `sha256:${randomBytes(32).toString('hex')}`)
 const REVOKED_MS_MAX = 65_000
 const ABSENT = /manifest unknown|not found|404/i
 
@@ -55,7 +58,7 @@ describe('two tenants with real clients, one cache (faults 75 to 77)', () => {
       expect(await statusFor(bob.basic, `${alices.repository}/${end}`)).toBe(404)
     }
     expect(new Set(await toldOfDigests(alices.repository, digests))).toEqual(new Set([404]))
-    const nowhere = digests.map(() => `sha256:${randomBytes(32).toString('hex')}`)
+    const nowhere = digests.map((_, at) => NOWHERE[at] ?? '')
     expect(await toldOfDigests(bobs.repository, digests)).toEqual(await toldOfDigests(bobs.repository, nowhere))
   }
 
@@ -108,6 +111,18 @@ describe('two tenants with real clients, one cache (faults 75 to 77)', () => {
       expect(house.fronts['registry.example'].counts.blobBytes.get(digest)).toBe(size)
     }
   })
+
+  for (const [name, resolve] of Object.entries(RESOLVERS)) {
+    test(`${name} is told of Alice's image as Alice, and not as Bob, as nobody, or with a wrong password`, async () => {
+      const { alices, house } = here()
+      const at = prefixed(house, alices)
+
+      expect(await resolve(at, ALICE)).toBe(alices.digest)
+      await expect(resolve(at, BOB)).rejects.toThrow(ABSENT)
+      await expect(resolve(at, { ...ALICE, password: 'wrong' })).rejects.toThrow(ABSENT)
+      await expect(resolve(at)).rejects.toThrow(/unauthorized|401|credential/i)
+    })
+  }
 
   test('what is taken from Alice upstream is taken from her here within a minute, though all of it is held', async () => {
     const { alices, alice, house } = here()
