@@ -1,9 +1,13 @@
+import { availableParallelism } from 'node:os'
 import ipaddr from 'ipaddr.js'
 import type { Clock } from '../base/clock.ts'
 import { OciError } from '../base/errors.ts'
 
-/** A check takes a core for 60 ms, and a thread of those by which disks are read: two leave the others theirs. */
-const AT_ONCE = 2
+/**
+ * A check takes a core for 60 ms, and one of the four threads by which disks are read: whatever comes, a core is left
+ * for all else, and two threads.
+ */
+const AT_ONCE = Math.max(1, Math.min(2, availableParallelism() - 1))
 const WAITING_MAX = 512
 /** Of one network: it can't fill all places. */
 const WAITING_OF_ONE_MAX = 64
@@ -17,13 +21,15 @@ type Job = { readonly sinceMs: number; readonly start: () => void; readonly refu
  */
 export class CheckQueue {
   readonly #clock: Clock
+  readonly #atOnce: number
   /** By network, whose turn it is first. None is empty. */
   readonly #waiting = new Map<string, Job[]>()
   #count = 0
   #running = 0
 
-  constructor(clock: Clock) {
+  constructor(clock: Clock, atOnce = AT_ONCE) {
     this.#clock = clock
+    this.#atOnce = atOnce
   }
 
   /**
@@ -31,7 +37,7 @@ export class CheckQueue {
    * @throws {OciError} overloaded: too many wait, or this one has waited for 10 s
    */
   async run<T>(address: string, check: () => Promise<T>): Promise<T> {
-    if (this.#running >= AT_ONCE) await this.#wait(networkOf(address))
+    if (this.#running >= this.#atOnce) await this.#wait(networkOf(address))
     else this.#running += 1
     try {
       return await check()

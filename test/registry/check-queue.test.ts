@@ -5,7 +5,7 @@ import { HandClock } from '../cache/hand-clock.ts'
 /** A queue whose checks end when they are told to. */
 function queueOf() {
   const clock = new HandClock()
-  const queue = new CheckQueue(clock)
+  const queue = new CheckQueue(clock, 2)
   const begun: string[] = []
   const ends: (() => void)[] = []
   const ask = (address: string, name = address) =>
@@ -25,7 +25,7 @@ function queueOf() {
   return { clock, begun, ask, endOne }
 }
 
-test('two checks are under way at a time', async () => {
+test('no more checks are under way at a time than it is told', async () => {
   const { begun, ask, endOne } = queueOf()
 
   for (const name of ['a', 'b', 'c']) void ask('10.0.0.1', name)

@@ -8,7 +8,7 @@ import { Realm } from '../../src/registry/realm.ts'
 import { HandClock } from '../cache/hand-clock.ts'
 import { type Asking, ask } from '../support/ask.ts'
 import { TEST_TLS } from '../support/tls.ts'
-import { Shelf, startFront } from './support.ts'
+import { exchangeRaw, Shelf, startFront } from './support.ts'
 
 const basicOf = (text: string) => ({ authorization: `Basic ${Buffer.from(text).toString('base64')}` })
 const bearerOf = (token: string) => ({ authorization: `Bearer ${token}` })
@@ -235,4 +235,15 @@ test('fault 80: what a client asks the realm with is in no access line and no la
   await expect.poll(() => done.length).toBe(3)
   expect(done.map(({ path, route }) => [path, route])).toEqual(Array(3).fill(['/token', 'other']))
   expect(JSON.stringify(done)).not.toContain('canary')
+})
+
+test('fault 24: who promises a form and never sends it is cut at the limit, and told once', async () => {
+  const realm = new Realm({ publicUrl: undefined, clock: systemOutside.clock })
+  await using house = await startFront({ realm, limits: { headMs: 100, requestMs: 200, checkEveryMs: 50 } })
+
+  const head = ['POST /token HTTP/1.1', 'Host: a', `Content-Type: ${FORM['content-type']}`, 'Content-Length: 9']
+  const answer = await exchangeRaw(house.port, `${head.join('\r\n')}\r\n\r\ngrant`)
+
+  expect(answer).not.toContain('200 OK')
+  await expect.poll(() => house.done.length).toBe(1)
 })
