@@ -74,7 +74,7 @@ export class Evictor implements AsyncDisposable {
     if (bytes > disk.capBytes) return false // it would evict everything, and not fit then
     let hasRoom = disk.shortBytes(bytes) === 0
     if (hasRoom) take()
-    else hasRoom = await this.#inTurn(() => this.#makeRoom(bytes, take))
+    else hasRoom = await this.#inTurn(() => this.#evict(bytes, take))
     this.#passBehind()
     return hasRoom
   }
@@ -141,25 +141,18 @@ export class Evictor implements AsyncDisposable {
     return done
   }
 
-  async #makeRoom(bytes: number, take: () => void): Promise<boolean> {
-    const { disk } = this.#parts
+  /** Evicts from the least recently used on, until so many bytes fit, and takes them then. Never rejects. */
+  async #evict(bytes: number, take: () => void): Promise<boolean> {
+    const { disk, log } = this.#parts
     const missingBytes = () => disk.shortBytes(bytes)
-    while (await this.#evict(missingBytes)) {
-      if (missingBytes() > 0) continue // somebody was quicker
-      take()
-      return true
-    }
-    if (!this.#isClosed) disk.refused(bytes)
-    return false
-  }
-
-  /** Evicts from the least recently used on, until nothing is missing. Never rejects. */
-  async #evict(missingBytes: () => number): Promise<boolean> {
     let walk: Walk = START
     while (walk.at !== 'over') walk = await this.#evictPage(missingBytes, walk)
     const isEnough = missingBytes() <= 0
-    if (!isEnough && !this.#isClosed) {
-      this.#parts.log.warn({ bytes: missingBytes() }, 'nothing that may be evicted is left')
+    if (isEnough)
+      take() // at once: nobody may find the same room
+    else if (!this.#isClosed) {
+      disk.refused(bytes)
+      log.warn({ bytes: missingBytes() }, 'nothing that may be evicted is left')
     }
     return isEnough
   }

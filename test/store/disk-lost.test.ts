@@ -1,6 +1,8 @@
-import { readdir, rename, rm, stat } from 'node:fs/promises'
+import { open, readdir, rename, rm, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { expect, test, vi } from 'vitest'
+import { digestOf } from '../../src/oci/digest.ts'
+import { Books } from '../../src/store/books.ts'
 import type { Disk } from '../../src/store/disk.ts'
 import { contentOf } from './content.ts'
 import { fill, type HeldClock, heldClock, newFolder, openDisk, readAll } from './support.ts'
@@ -111,4 +113,27 @@ test('fault 34: books deleted while running are made anew from the folder, by th
   expect((await readAll(disk, one.digest))?.equals(one.bytes)).toBe(true)
   expect(disk.counts()).toMatchObject({ blobs: 1, bytes: one.bytes.length })
   await disk[Symbol.asyncDispose]()
+})
+
+test('fault 34: books that turn out to be torn while running are made anew from the folder, by themselves', async () => {
+  const { folder, clock, disk } = await given()
+  const path = join(folder, 'disk.sqlite')
+  await disk[Symbol.asyncDispose]()
+  const strangers = Array.from({ length: 5_000 }, (_, seed) => digestOf(Buffer.from(`stranger ${seed}`)))
+  const books = Books.open(path)
+  books.enterFound(
+    strangers.map((digest) => ({ digest, sizeBytes: 1, usedMs: 1 })),
+    'sure',
+  )
+  books.close()
+  await using again = await openDisk(folder, { outside: { clock, random: () => 0 } })
+  await using file = await open(path, 'r+')
+  for (let page = 3; page < 100; page += 1) await file.write(Buffer.alloc(4_096, 0xff), 0, 4_096, page * 4_096)
+  for (const digest of strangers) again.find(digest)
+  expect(again.isFailing).toBe(true)
+
+  await looked(clock, () => !again.isDegraded && again.counts().blobs === 1)
+
+  expect((await readAll(again, one.digest))?.equals(one.bytes)).toBe(true)
+  await expectKeeps(folder, again)
 })
