@@ -10,6 +10,7 @@ import { connectionsWithin, descriptorsMax } from './base/descriptors.ts'
 import type { Fault } from './base/errors.ts'
 import { listenTrouble, StartError } from './base/listening.ts'
 import type { Log } from './base/log.ts'
+import { LagWatch } from './base/loop-lag.ts'
 import { Metrics } from './base/metrics.ts'
 import { type Proxies, proxiesIn } from './base/proxies.ts'
 import { Blobs } from './cache/blobs.ts'
@@ -176,6 +177,7 @@ type ByHost = ReadonlyMap<RegistryHost, UpstreamConfig>
 async function built(config: Config, upstreams: ByHost, given: Given, stack: AsyncDisposableStack): Promise<Parts> {
   const { log, outside } = given
   const metrics = stack.use(new Metrics(upstreams.keys()))
+  stack.use(new LagWatch(outside.clock, log))
   const { disk, index } = await openStore(config, given, stack)
   const asked = stack.use(openUpstreams(upstreams, given, metrics, (refused) => verdicts.refused(refused)))
   const upstreamOf = asked.askedFor.bind(asked)

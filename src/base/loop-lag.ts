@@ -1,7 +1,12 @@
 import { monitorEventLoopDelay } from 'node:perf_hooks'
+import type { Clock } from './clock.ts'
+import type { Log } from './log.ts'
 
 /** Each is a timer: health is asked seldom, about seconds. */
-const RESOLUTION_MS = { scrapes: 20, health: 100 } as const
+const RESOLUTION_MS = { scrapes: 20, health: 100, warnings: 20 } as const
+/** Later than this, whoever asks for something that is held waits for it visibly. */
+const WARNED_MS = 50
+const WARN_EVERY_MS = 60_000
 const QUANTILES = [0.5, 0.99, 1] as const
 
 /**
@@ -32,6 +37,34 @@ export class LoopLag {
   [Symbol.dispose](): void {
     this.#forScrapes.disable()
     this.#forHealth.disable()
+  }
+}
+
+/** Says in the log, once a minute at the most, that the event loop was late. */
+export class LagWatch {
+  readonly #late: ReturnType<typeof started> = started(RESOLUTION_MS.warnings)
+  readonly #clock: Clock
+  readonly #log: Log
+  #cancel: () => void = () => undefined
+
+  constructor(clock: Clock, log: Log) {
+    this.#clock = clock
+    this.#log = log
+    this.#watch()
+  }
+
+  [Symbol.dispose](): void {
+    this.#cancel()
+    this.#late.disable()
+  }
+
+  #watch(): void {
+    this.#cancel = this.#clock.after(WARN_EVERY_MS, () => {
+      const lateMs = Math.round(lagMs(this.#late.max, RESOLUTION_MS.warnings))
+      this.#late.reset()
+      if (lateMs > WARNED_MS) this.#log.warn({ lateMs }, 'the event loop was late')
+      this.#watch()
+    })
   }
 }
 

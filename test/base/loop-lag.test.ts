@@ -1,5 +1,7 @@
 import { expect, onTestFinished, test, vi } from 'vitest'
-import { LoopLag } from '../../src/base/loop-lag.ts'
+import type { Log } from '../../src/base/log.ts'
+import { LagWatch, LoopLag } from '../../src/base/loop-lag.ts'
+import { HandClock } from '../cache/hand-clock.ts'
 
 const STOPPED_MS = 300
 
@@ -32,4 +34,29 @@ test('a loop of which nothing is known yet is not late', () => {
 
   expect(lag.takeQuantilesMs().map(([, ms]) => ms)).toEqual([0, 0, 0])
   expect(lag.takeMaxMs()).toBe(0)
+})
+
+test('a loop that was late is told in the log, once a minute, and one that is in time is not', async () => {
+  const clock = new HandClock()
+  const told: unknown[] = []
+  const watch = new LagWatch(clock, { warn: (facts: unknown) => void told.push(facts) } as unknown as Log)
+  onTestFinished(() => watch[Symbol.dispose]())
+
+  clock.advance(60_000)
+  const before = told.length
+  let looks = 0
+  await vi.waitFor(
+    () => {
+      looks += 1
+      if (looks % 2 === 0) stopTheLoop()
+      else clock.advance(60_000)
+      expect(told.length).toBeGreaterThan(before)
+    },
+    { timeout: 10_000, interval: 250 },
+  )
+
+  expect(before).toBe(0)
+  expect(told.at(-1)).toEqual({ lateMs: expect.any(Number) })
+  watch[Symbol.dispose]()
+  expect(clock.timers).toBe(0)
 })

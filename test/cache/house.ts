@@ -38,6 +38,8 @@ export type HouseOptions = {
   readonly private?: readonly string[]
   /** Endpoints that are asked before the fake one. */
   readonly before?: readonly string[]
+  /** For manifests; left out: 64 MiB. */
+  readonly memoryBytes?: number
   /** Left out: always 0.5. */
   readonly random?: () => number
 }
@@ -101,7 +103,15 @@ async function openRooms(folder: string, fake: FakeUpstream, options: HouseOptio
   })
   const prover = new Prover({ upstreamOf, links, disk, log })
   const common = { upstreamOf, index, verdicts, outside, log }
-  const manifests = new Manifests({ ...common, disk, policies, links, prover, evictor, memoryBytes: 64 * MIB })
+  const manifests = new Manifests({
+    ...common,
+    disk,
+    policies,
+    links,
+    prover,
+    evictor,
+    memoryBytes: options.memoryBytes ?? 64 * MIB,
+  })
   const listings = new Listings(common)
   const repository = (path: string): Repository => ({ host, path: parseRepositoryPath(path) })
   /** As if it had been pulled through us: anonymously, or else by an account. */

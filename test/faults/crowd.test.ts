@@ -4,7 +4,7 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { connect, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { expect, onTestFinished, test } from 'vitest'
+import { expect, onTestFinished, test, vi } from 'vitest'
 import { ask } from '../support/ask.ts'
 import { MillpondProcess } from '../support/process.ts'
 import { startUpstream } from '../support/upstream.ts'
@@ -13,32 +13,34 @@ const MIB = 1024 * 1024
 const IDLE = 2_000
 const STALLED = 500
 const BLOB_BYTES = 8 * MIB
+const LAYERS = 30
 
 /** A real process that holds one image; a number of its own at /metrics. */
-async function setUp(more: Readonly<Record<string, string>> = {}) {
+async function setUp(filesMax?: number) {
   const folder = await mkdtemp(join(tmpdir(), 'millpond-crowd-'))
   onTestFinished(() => rm(folder, { recursive: true, force: true }))
   const fake = await startUpstream()
   onTestFinished(() => fake[Symbol.asyncDispose]())
-  const image = fake.addImage('library/app', 'v1', { layers: 1, layerBytes: BLOB_BYTES })
-  const millpond = new MillpondProcess([], {
+  const image = fake.addImage('library/app', 'v1', { layers: LAYERS, layerBytes: BLOB_BYTES })
+  const environment = {
     MILLPOND_LISTEN: '127.0.0.1:0',
     MILLPOND_ADMIN_LISTEN: '127.0.0.1:0',
     MILLPOND_DISK_FOLDER: folder,
     MILLPOND_DISK_CAP: '1GiB',
     MILLPOND_LOG_REQUESTS: 'false',
     MILLPOND_UPSTREAMS: JSON.stringify({ 'registry.test': { default: true, endpoints: [fake.origin] } }),
-    ...more,
-  })
+  }
+  const millpond = new MillpondProcess([], environment, [], filesMax)
   onTestFinished(() => millpond[Symbol.asyncDispose]())
-  const { origin, adminOrigin } = await millpond.serving()
+  const { origin } = await millpond.serving()
   const blob = `/v2/library/app/blobs/${image.layers[0]?.digest}`
   const pull = async () => {
     const manifest = await ask(`${origin}/v2/library/app/manifests/v1`)
     return [manifest.body, (await ask(origin + blob)).body] as const
   }
   const right = [image.manifest, image.bytesOf(image.layers[0]?.digest ?? image.digest)] as const
-  return { millpond, port: Number(new URL(origin).port), adminOrigin, blob, pull, right }
+  const layers = image.layers.map(({ digest }) => `/v2/library/app/blobs/${digest}`)
+  return { millpond, origin, port: Number(new URL(origin).port), blob, pull, right, layers }
 }
 
 async function crowd(count: number, port: number, text: string): Promise<readonly Socket[]> {
@@ -85,4 +87,24 @@ test('fault 21: 2,000 idle and 500 stalled clients leave the others their whole 
   expect(stalled.filter(({ closed }) => closed)).toEqual([])
   // two small buffers for each who stands still, 16 KiB for each connection, and what the pulls beside them leave
   expect(grownBytes).toBeLessThan(STALLED * 128 * 1024 + (IDLE + STALLED) * 16 * 1024 + 128 * MIB)
+})
+
+test('fault 40: with 64 descriptors it says so, takes fewer clients, tells the others to come again, and recovers', async () => {
+  const { millpond, origin, port, pull, right, layers } = await setUp(64)
+  expect(millpond.out).toContain('few files may be open')
+
+  const held = await crowd(16, port, '')
+  const beyond = await ask(`${origin}/v2/`)
+  for (const socket of held) socket.destroy()
+  await vi.waitFor(async () => expect((await ask(`${origin}/v2/`)).status).toBe(200))
+  const cold = await Promise.all(layers.map((path) => ask(origin + path).catch(() => undefined)))
+  const after = await vi.waitFor(pull, { timeout: 10_000 })
+
+  expect(beyond.status).toBe(503)
+  expect(beyond.headers['retry-after']).toBe('5')
+  // each is whole, is told to come again, or was closed unheard: there was no descriptor to hear it by
+  for (const each of cold) expect([200, 503, undefined]).toContain(each?.isWhole === false ? undefined : each?.status)
+  expect(cold.some((each) => each?.status === 200)).toBe(true)
+  expect(after[1].equals(right[1])).toBe(true)
+  expect(millpond.child.exitCode).toBeNull()
 })

@@ -97,6 +97,17 @@ for (const [what, text, status, reason] of [
   })
 }
 
+test('a connection is kept as long as configured between two requests, and then closed', async () => {
+  await using house = await startFront({ limits: { idleMs: 300 } })
+  const socket = await asked(house.port)
+  const beganMs = performance.now()
+
+  await once(socket.resume(), 'close')
+
+  expect(performance.now() - beganMs).toBeGreaterThan(250)
+  expect(house.refused).toEqual([])
+})
+
 test('fault 25: requests that were sent ahead are answered one at a time, in their order', async () => {
   const begun: Exchange[] = []
   const end: (() => void)[] = []

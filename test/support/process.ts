@@ -16,10 +16,15 @@ export class MillpondProcess implements AsyncDisposable {
     args: readonly string[],
     environment: Readonly<Record<string, string>> = {},
     nodeArgs: readonly string[] = [],
+    /** How many files it may have open. */
+    filesMax?: number,
   ) {
     const main = join(ROOT, 'src', 'main.ts')
     const { PATH = '', HOME = '' } = process.env
-    this.child = spawn(process.execPath, [...nodeArgs, main, ...args], { env: { PATH, HOME, ...environment } })
+    const command = [process.execPath, ...nodeArgs, main, ...args]
+    const limited = filesMax === undefined ? command : ['sh', '-c', `ulimit -n ${filesMax}; exec "$0" "$@"`, ...command]
+    const [program = '', ...rest] = limited
+    this.child = spawn(program, rest, { env: { PATH, HOME, ...environment } })
     this.child.stdout?.on('data', (text) => {
       this.out += text
     })
