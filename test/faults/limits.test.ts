@@ -46,7 +46,7 @@ const PROVED: Readonly<Record<string, readonly (readonly [file: string, title: s
     ['cache/fill', 'a source that fails without progress is given up after its attempts'],
   ],
   'negative answers 10 s, 5 s': [['cache/resolver', 'for a tag that is not known is remembered for']],
-  'token life': [['upstream/tokens', 'fault 14: of an answer with ${told.slice(1)} comes a life of']],
+  'token life': [['upstream/tokens', '} comes a life of ']],
   'event-loop lag, told': [['base/loop-lag', 'a loop that was late is told in the log']],
   'event-loop lag, unready': [['admin/admin', 'fault 89: not ready, and says why']],
 }
