@@ -191,7 +191,7 @@ export class Judge {
     if (Number(total) !== bytes.length && !this.#wasLied('length', digest, got)) {
       this.accuse('wrong bodies', `${got.path} says that it has ${total} bytes, not ${bytes.length}`)
     }
-    if (!isAsked(got.range, Number(start), Number(end), bytes.length)) {
+    if (!isAsked(got.range, Number(start), Number(end), Number(total))) {
       this.accuse('wrong bodies', `${got.path} gave ${got.headers['content-range']} for ${got.range}`)
     }
     const want = bytes.subarray(Number(start), Number(end) + 1)
@@ -260,7 +260,7 @@ function differencesOf(got: Buffer, want: Buffer = Buffer.alloc(0)): string {
 const startsAlike = (part: Buffer, whole: Buffer | undefined): boolean =>
   whole !== undefined && part.length <= whole.length && whole.subarray(0, part.length).equals(part)
 
-/** Whether a part is the one range that was asked for, as far as there are bytes. */
+/** Whether a part is the one range that was asked for, as far as there are said to be bytes. */
 function isAsked(range: string | undefined, start: number, end: number, sizeBytes: number): boolean {
   const [, from, to = ''] = /^bytes=([0-9]+)-([0-9]*)$/.exec(range ?? '') ?? []
   const last = sizeBytes - 1
