@@ -8,6 +8,7 @@ import { type Digest, hexOf } from '../../src/oci/digest.ts'
 import { type Answered, open } from '../support/ask.ts'
 import { type House, startHouse } from '../support/house.ts'
 import { seededBytes } from '../support/images.ts'
+import type { Seen } from '../support/misbehave.ts'
 import { type FakeUpstream, startUpstream } from '../support/upstream.ts'
 
 const SIZE = 2 * MIB + 321
@@ -206,11 +207,17 @@ test('fault 36: a slow reader of a fill that has ended is given no byte that cha
 test('fault 36: the tail of such a body waits for the digest of what upstream sends now', async () => {
   await using upstream = await startUpstream()
   await using house = await startHouse(upstream)
-  const bytes = seededBytes(8, SIZE)
-  const digest = upstream.addBlob(bytes)
+  const image = upstream.addImage('library/a', 'v1', { layers: 1, layerBytes: SIZE })
+  const digest = image.layers[0]?.digest ?? image.digest
+  const bytes = image.bytesOf(digest)
+  await house.getManifest('library/a', 'v1') // so that the size is known, and a range could be asked for
   await house.getBlob('library/a', digest)
   await house.quiet()
-  upstream.behave({ match: /GET .*\/blobs\//, act: { corruptAt: -1 } })
+  const isFront = ({ range }: Seen) => range === undefined || range.startsWith('bytes=0-')
+  upstream.behave({
+    match: /GET .*\/blobs\//,
+    act: (seen) => (isFront(seen) ? { corruptAt: 0, delayMs: 300 } : {}),
+  })
   flip(pathOf(house, digest), MIB)
 
   const { isWhole, body } = await house.getBlob('library/a', digest)
