@@ -38,13 +38,14 @@ const bytesOf = async (message: IncomingMessage): Promise<Buffer> => Buffer.conc
 test('fault 84: SIGTERM under load loses no pull under way, stops what nobody reads, and ends with 0 and clean books', async () => {
   const { folder, fake, image, start, isUpstreamAt } = await setUp(5, 3 * MIB)
   const [left = image.config, ...pulled] = image.layers
-  fake.behave({ match: /blobs/, act: { bytesPerSecond: 2 * MIB, dripBytes: 64 * 1024 } })
+  fake.behave({ match: /blobs/, act: { bytesPerSecond: MIB, dripBytes: 64 * 1024 } })
+  fake.behave({ match: new RegExp(left.digest), act: { bytesPerSecond: 2 * MIB, dripBytes: 64 * 1024 } })
   const { millpond, adminOrigin, url } = await start()
   const bodies = await Promise.all(pulled.map(({ digest }) => open(url(digest))))
   const pulls = Promise.all(bodies.map(bytesOf))
   const abandoned = await open(url(left.digest))
   abandoned.destroy()
-  await isUpstreamAt(4 * MIB)
+  await isUpstreamAt(1.5 * MIB)
 
   millpond.kill('SIGTERM')
   await vi.waitFor(async () => expect((await ask(`${adminOrigin}/readyz`)).body.toString()).toBe('draining\n'), 5_000)
