@@ -213,11 +213,13 @@ export class Client {
     const authorization = world.canaries.headerOf('alice')
     const image = this.#random.pick(mine.images)
     const prefix = `/v2/${mine.host}/${mine.path}`
-    judge.owned(await this.#ask(`${prefix}/manifests/${image.digest}`, { headers: { authorization } }), image.digest)
+    const got = await this.#ask(`${prefix}/manifests/${image.digest}`, { headers: { authorization } })
+    judge.owned(got, mine.host, image.digest)
     const asks = [image.config, ...image.layers].map(async ({ digest }) => {
       const from = this.#random.between(0, Math.max(0, catalogue.sizeOf(digest) - 1))
       const range: Record<string, string> = this.#random.chance(0.3) ? { range: `bytes=${from}-` } : {}
-      judge.owned(await this.#ask(`${prefix}/blobs/${digest}`, { headers: { ...range, authorization } }), digest)
+      const answer = await this.#ask(`${prefix}/blobs/${digest}`, { headers: { ...range, authorization } })
+      judge.owned(answer, mine.host, digest)
     })
     await Promise.all(asks)
   }

@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { ruleOf } from './lies.ts'
 import type { Pond } from './pond.ts'
 import type { Random } from './random.ts'
-import type { Fault, Lie } from './schedule.ts'
+import { type Fault, isOfUpstreams, type Lie } from './schedule.ts'
 import type { Volume } from './volume.ts'
 import type { World } from './world.ts'
 
@@ -43,7 +43,7 @@ export async function happen(fault: Fault, scene: Scene): Promise<void> {
   const rest = () => sleep(lastsMs, undefined, { signal: scene.signal }).catch(() => undefined) // over: undone at once
   const relays = world.relaysOf(host)
   const relay = relays[Math.floor(part * relays.length)]
-  if (kind !== 'tag moves' && kind !== 'tag goes') world.noteLie('fault', host)
+  if (isOfUpstreams(kind)) world.noteLie('fault', host)
   switch (kind) {
     case 'lie':
       return tell(fault, scene)

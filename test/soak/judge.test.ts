@@ -69,10 +69,10 @@ for (const [why, act, asking, crimes] of [
   ['a part has a wrong byte', { corruptAt: 3 }, { headers: { range: 'bytes=9-99' } }, { 'wrong bodies': 1 }],
   ['a part is of a larger one', { range: 'otherTotal' }, { headers: { range: 'bytes=9-99' } }, { 'wrong bodies': 1 }],
   ['it is said not to be there', { status: 404 }, {}, { 'false absences': 1 }],
-  ['there is an error of ours', { status: 500 }, {}, { 'internal errors': 1 }],
-  ['there is no answer', { refuse: true }, {}, { unanswered: 1 }],
-  ['it is cut', { cutAfter: 70_000 }, {}, {}],
-  ['it is refused', { status: 502 }, {}, {}],
+  ['there is an error of ours', { status: 500 }, {}, { 'internal errors': 1, 'failed without a fault': 1 }],
+  ['there is no answer', { refuse: true }, {}, { unanswered: 1, 'failed without a fault': 1 }],
+  ['it is cut', { cutAfter: 70_000 }, {}, { 'failed without a fault': 1 }],
+  ['it is refused', { status: 502 }, {}, { 'failed without a fault': 1 }],
 ] as const) {
   test(`a blob: ${why}`, async () => {
     const judge = judgeOf()
@@ -82,6 +82,18 @@ for (const [why, act, asking, crimes] of [
     expect(crimesOf(judge)).toEqual(crimes)
   })
 }
+
+test('a failure is forgiven where upstream failed, or the server was down', async () => {
+  const judges = [judgeOf({ lastLieMs: () => performance.now() }), judgeOf({ wasDisturbed: () => true })]
+
+  for (const judge of judges) {
+    judge.content(await got(`blobs/${layer}`, { cutAfter: 70_000 }), HOST, layer)
+    judge.content(await got(`blobs/${layer}`, { status: 502 }), HOST, layer)
+  }
+
+  expect(judges.map(crimesOf)).toEqual([{}, {}])
+  expect(judges.map(({ counts }) => counts.get('cut') ?? counts.get('cut: down'))).toEqual([1, 1])
+})
 
 test('a range with wrong bytes is forgiven where upstream sent them and nothing was held, never for a hit', async () => {
   const judge = judgeOf({ lastLieMs: (kind) => (kind === 'flip' ? performance.now() : undefined) })
@@ -142,16 +154,16 @@ test('what is shown to somebody who may not have it is a leak, by HEAD and by a 
 
 test('what is private is shown to its tenant as long as he has the right, and is not denied to him meanwhile', async () => {
   const judge = judgeOf()
-  judge.owned(await got(`blobs/${layer}`), layer)
+  judge.owned(await got(`blobs/${layer}`), HOST, layer)
   expect(judge.isClean).toBe(true)
 
-  judge.owned(await got(`blobs/${layer}`, { status: 404 }), layer)
+  judge.owned(await got(`blobs/${layer}`, { status: 404 }), HOST, layer)
   expect(crimesOf(judge)).toEqual({ 'false absences': 1 })
 
   const late = judgeOf({ hadRight: (isGiven) => !isGiven })
-  late.owned(await got(`blobs/${layer}`, { status: 404 }), layer)
+  late.owned(await got(`blobs/${layer}`, { status: 404 }), HOST, layer)
   expect(late.isClean).toBe(true)
-  late.owned(await got(`blobs/${layer}`, { status: 200 }), layer)
+  late.owned(await got(`blobs/${layer}`, { status: 200 }), HOST, layer)
   expect(crimesOf(late)).toEqual({ leaks: 1 })
 })
 

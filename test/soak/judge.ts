@@ -9,6 +9,7 @@ const CRIMES = [
   'untrue tags',
   'false absences',
   'late answers',
+  'failed without a fault',
   'internal errors',
   'unanswered',
   'crashes',
@@ -26,6 +27,10 @@ export type Crime = (typeof CRIMES)[number]
 const ANSWER_MS_MAX = 26_000
 /** A verdict counts from when upstream was asked, which may take a while to answer. */
 const VERDICT_MS_MAX = 66_000
+/** A refusal is remembered for less than this. */
+const REFUSAL_MS_MAX = 15_000
+/** What an upstream did wrong is felt for less than this: a breaker, a rest, a backoff. */
+const FELT_MS_MAX = 90_000
 const TOLD_MAX = 20
 
 /** How old an answer by tag may be: milliseconds since it was true. */
@@ -80,6 +85,7 @@ export class Judge {
 
   /** A blob, or a manifest by its digest, that exists upstream and may be shown. */
   content(got: Got, host: string, digest: Digest): void {
+    this.#needless(got, host)
     if (!this.#common(got)) return
     if (got.status === 404) this.#falseAbsence(got, host)
     if (got.status === 200) this.#whole(got, digest)
@@ -88,6 +94,7 @@ export class Judge {
 
   /** A manifest by tag. @returns the digest that it may be taken for */
   tag(got: Got, asked: TagAsked): Digest | undefined {
+    this.#needless(got, asked.host)
     if (!this.#common(got)) return undefined
     if (got.status === 404) {
       this.#absentTag(got, asked)
@@ -104,6 +111,7 @@ export class Judge {
   forbidden(got: Got, what: string): void {
     if (!this.#common(got)) return
     const isShown = got.status === 200 || got.status === 206 || got.status === 304 || got.status === 416
+    if (got.status === 401 || got.status === 404) this.count('content kept from who may not have it')
     if (isShown) this.accuse('leaks', `${got.method} ${got.path} got ${got.status}: ${what}`)
   }
 
@@ -111,14 +119,13 @@ export class Judge {
    * Content of a private repository, asked for by who may read it. A right that is withdrawn ends within a minute;
    * while it is, or upstream says no by mistake, it is as if absent.
    */
-  owned(got: Got, digest: Digest): void {
+  owned(got: Got, host: string, digest: Digest): void {
     if (!this.#common(got)) return
-    const { hadRight, lastLieMs, windows } = this.#circumstances
+    const { hadRight } = this.#circumstances
     const answeredMs = got.headMs ?? got.endedMs
     if (got.status === 404) {
-      const isTold = hadRight(false, got.beganMs - windows.errorMs, answeredMs)
-      const faultMs = lastLieMs('fault', 'token.test')
-      if (isTold || (faultMs !== undefined && faultMs > got.beganMs - 30_000)) this.count('rights that upstream denied')
+      const isTold = hadRight(false, got.beganMs - REFUSAL_MS_MAX, answeredMs)
+      if (isTold || this.#hadFault(got, host, REFUSAL_MS_MAX)) this.count('rights that upstream denied')
       else this.accuse('false absences', `${got.method} ${got.path}: ${got.body}`)
       return
     }
@@ -127,6 +134,7 @@ export class Judge {
     if (!hadRight(true, got.beganMs - VERDICT_MS_MAX, answeredMs)) {
       this.accuse('leaks', `${got.path} was shown more than a minute after the right to it was withdrawn`)
     }
+    this.count('private content shown to its tenant')
     if (got.status === 200) this.#whole(got, digest)
     else this.#part(got, digest)
   }
@@ -159,6 +167,20 @@ export class Judge {
     }
     this.count(got.hasLeft ? 'left' : got.isWhole ? 'whole' : isDisturbed ? 'cut: down' : 'cut')
     return true
+  }
+
+  /** Upstream does no wrong, the server runs, the client stays: whatever befell the disk, there is no failure. */
+  #needless(got: Got, host: string): void {
+    const isWell = got.hasLeft || (got.status > 0 && got.status < 429 && got.isWhole)
+    if (isWell || this.#circumstances.wasDisturbed(got.beganMs, got.endedMs)) return
+    if (this.#hadFault(got, host, FELT_MS_MAX)) return
+    const about = `${got.method} ${got.path} ${got.range ?? ''} got ${got.status}, ${got.body.length} bytes`
+    this.accuse('failed without a fault', `${about}; ${got.why ?? got.headers['cache-status']}`)
+  }
+
+  #hadFault(got: Got, host: string, ms: number): boolean {
+    const lastMs = this.#circumstances.lastLieMs('fault', host)
+    return lastMs !== undefined && lastMs > got.beganMs - ms
   }
 
   #whole(got: Got, digest: Digest): void {
@@ -220,7 +242,7 @@ export class Judge {
   }
 
   #trueTag(got: Got, { host, path, tag }: TagAsked, digest: Digest): void {
-    const { truth, windows, doubtSinceMs, lastLieMs } = this.#circumstances
+    const { truth, windows, doubtSinceMs } = this.#circumstances
     const repository = `${host}/${path}`
     const answeredMs = got.headMs ?? got.endedMs
     const wasTrueWithin = (ms: number) => truth.wasTrue(repository, tag, digest, got.beganMs - ms, answeredMs)
@@ -232,10 +254,8 @@ export class Judge {
     // a clock that was behind made it younger than it is, for as long as it may be shown at all
     const isUnsure = performance.now() < doubtSinceMs() + windows.errorMs && wasTrueWithin(Infinity)
     const isStandIn = /fwd=stale/.test(String(got.headers['cache-status']))
-    const faultMs = lastLieMs('fault', host)
-    const hadFault = faultMs !== undefined && faultMs > got.beganMs - 20_000
     const isWithin = wasTrueWithin(windows.errorMs) || isUnsure
-    if (isStandIn && hadFault && isWithin) {
+    if (isStandIn && this.#hadFault(got, host, 20_000) && isWithin) {
       this.count('tags that stood in for upstream')
       return
     }

@@ -18,7 +18,7 @@ export function reportOf(soak: Soak): string {
   const recoveries = [...pond.recoveriesMs].sort((a, b) => a - b)
   const lines = [
     `seed ${options.seed}, ${options.seconds} s, load ${options.load}; commit ${commit()}; ${versions()}`,
-    `requests: ${counts.get('whole') ?? 0} whole, ${cut} cut, ${counts.get('left') ?? 0} left, ${sumOf(refused)} refused`,
+    `requests: ${counts.get('whole') ?? 0} whole, ${cut} cut (${counts.get('cut: down') ?? 0} by kills), ${counts.get('left') ?? 0} left, ${sumOf(refused)} refused`,
     ...(refused.length > 0 ? [`refused: ${listOf(refused.map(([name, count]) => [name.slice(9), count]))}`] : []),
     `acts: ${listOf(startingWith('act: ').map(([name, count]) => [name.slice(5), count]))}`,
     ...(others.length > 0 ? [`allowed: ${listOf(others)}`] : []),
@@ -32,11 +32,14 @@ export function reportOf(soak: Soak): string {
     ...[...crimes].map(([name, { count }]) => `${name}: ${count}`),
     ...[...crimes].flatMap(([name, { told }]) => told.map((what) => `  ${name}: ${what}`)),
     `events: ${soak.eventsPath}`,
-    `again: npm run soak -- --seed ${options.seed} --seconds ${options.seconds} --load ${options.load}`,
+    again(options),
     judge.isClean ? 'soak passed' : 'soak FAILED',
   ]
   return lines.join('\n')
 }
+
+const again = ({ seed, seconds, load, isWell }: Soak['options']): string =>
+  `again: npm run soak -- --seed ${seed} --seconds ${seconds} --load ${load}${isWell ? ' --well' : ''}`
 
 const sumOf = (entries: readonly (readonly [string, number])[]): number =>
   entries.reduce((sum, [, count]) => sum + count, 0)

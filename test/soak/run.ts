@@ -8,6 +8,7 @@
  * Read next: soak.ts (the run), schedule.ts (what goes wrong), judge.ts (what is held against it).
  *
  *   npm run soak -- --seed 7 --seconds 120 --load 40
+ *   npm run soak -- --well       upstreams do nothing wrong, so no pull may fail, whatever befalls disk and process
  */
 import { parseArgs } from 'node:util'
 import { libfaketime } from './pond.ts'
@@ -25,13 +26,14 @@ function optionsOf(args: readonly string[]) {
       seed: { type: 'string', default: String(Math.floor(Math.random() * 1e6)) },
       seconds: { type: 'string', default: '60' },
       load: { type: 'string', default: '40' },
+      well: { type: 'boolean', default: false },
     },
   })
   const [seed, seconds, load] = [values.seed, values.seconds, values.load].map(Number)
   if (!isWhole(seed, 0) || !isWhole(seconds, SECONDS_MIN) || !isWhole(load, 1)) {
     throw new Error(`--seed N, --seconds ${SECONDS_MIN} or more, --load of 1 client or more`)
   }
-  return { seed, seconds, load }
+  return { seed, seconds, load, isWell: values.well }
 }
 
 const isWhole = (value: number | undefined, least: number): value is number =>

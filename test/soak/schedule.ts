@@ -49,7 +49,7 @@ const EVENTS = {
   'clock steps': 3,
   suspended: 1,
   'bit rots': 5,
-  'right withdrawn': 2,
+  'right withdrawn': 1,
 } as const
 
 const PROCESS_EVENTS = { SIGKILL: 6, SIGTERM: 3, 'SIGTERM twice': 1 } as const
@@ -76,8 +76,19 @@ const PROCESS_PART = 0.7
 /** In the last moments nothing new goes wrong. */
 const CALM_MS = 1_500
 
-/** What goes wrong in `lengthMs`, in order. The same seed and length give the same. */
-export function scheduleOf(random: Random, lengthMs: number): readonly Fault[] {
+const OF_UPSTREAMS: ReadonlySet<Kind> = new Set<Kind>([
+  'lie',
+  ...(['relay cuts all', 'relay cuts next', 'relay stalls', 'relay refuses', 'outage', 'tokens expire'] as const),
+])
+
+export const isOfUpstreams = (kind: Kind): boolean => OF_UPSTREAMS.has(kind)
+
+/**
+ * What goes wrong in `lengthMs`, in order. The same seed and length give the same.
+ *
+ * @param isWell upstreams do nothing wrong: disk, clock, process and clients alone
+ */
+export function scheduleOf(random: Random, lengthMs: number, isWell = false): readonly Fault[] {
   const faults: Fault[] = []
   const step = (meanMs: number) => Math.round(meanMs * (0.3 + 1.4 * random.next()))
   for (let atMs = 2_000; atMs < lengthMs - CALM_MS; atMs += step(EACH_MS)) {
@@ -86,7 +97,8 @@ export function scheduleOf(random: Random, lengthMs: number): readonly Fault[] {
   for (let atMs = step(PROCESS_EACH_MS); atMs < lengthMs * PROCESS_PART; atMs += step(PROCESS_EACH_MS)) {
     faults.push(drawn(random, atMs, random.weighted(PROCESS_EVENTS)))
   }
-  return faults.sort((a, b) => a.atMs - b.atMs)
+  const kept = isWell ? faults.filter(({ kind }) => !OF_UPSTREAMS.has(kind)) : faults
+  return kept.sort((a, b) => a.atMs - b.atMs)
 }
 
 const drawn = (random: Random, atMs: number, kind: Kind): Fault => ({

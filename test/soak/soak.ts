@@ -16,7 +16,13 @@ import { Volume } from './volume.ts'
 import { Watch } from './watch.ts'
 import { RIGHT, World } from './world.ts'
 
-export type SoakOptions = { readonly seed: number; readonly seconds: number; readonly load: number }
+export type SoakOptions = {
+  readonly seed: number
+  readonly seconds: number
+  readonly load: number
+  /** Upstreams do nothing wrong, and no pull may fail. */
+  readonly isWell: boolean
+}
 
 /** Without a fault or a client, before it is looked at whether all came to rest. */
 const QUIET_MS = 10_000
@@ -81,8 +87,8 @@ export class Soak implements AsyncDisposable {
   }
 
   get schedule(): readonly Fault[] {
-    const { seed, seconds } = this.options
-    return scheduleOf(new Random(seed).fork('faults'), seconds * 1000 - QUIET_MS)
+    const { seed, seconds, isWell } = this.options
+    return scheduleOf(new Random(seed).fork('faults'), seconds * 1000 - QUIET_MS, isWell)
   }
 
   async run(): Promise<void> {
