@@ -39,6 +39,7 @@ export class DiskHealth {
   readonly #told = new WeakSet<DiskError>()
   readonly #looking: Looking
   #condition: DiskCondition = 'well'
+  #troubleTold: string | undefined
   #refused: { readonly bytes: number; readonly atMs: number } | undefined
 
   constructor(options: Options) {
@@ -94,8 +95,10 @@ export class DiskHealth {
   /** Never rejects. */
   async #look(): Promise<void> {
     const trouble = await this.#options.findTrouble()
+    const level = trouble?.message === this.#troubleTold ? 'debug' : 'warn' // the same is told once
+    this.#troubleTold = trouble?.message
     if (trouble) {
-      this.#options.log.debug({ error: trouble }, 'the folder is not the one that was opened')
+      this.#options.log[level]({ error: trouble }, 'the folder is not the one that was opened')
       this.#become('failing')
     } else if (this.#condition !== 'well') {
       await this.#probe()

@@ -64,8 +64,9 @@ test('fault 38: a volume that is gone from under the folder is not begun anew el
   await pull()
   mount(['-t', 'tmpfs', '-o', 'size=8m', 'tmpfs'], folder)
 
-  await vi.waitFor(async () => expect(await ready()).toBe(503), WAIT)
   await pull()
+  expect(await ready()).toBe(503)
+  await vi.waitFor(() => expect(house.logged.join('')).toContain('is not on the volume where it was'), WAIT)
 
   expect((await readdir(folder)).filter((name) => name.includes('sqlite'))).toEqual([])
   expect(await house.number('millpond_degraded{part="disk"}')).toBe(1)

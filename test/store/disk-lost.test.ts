@@ -73,13 +73,17 @@ test('fault 38: another folder of ours in its place is taken as it is, and the o
   await disk[Symbol.asyncDispose]()
 })
 
-test('fault 38: a folder that came back before anyone looked is gone on with', async () => {
+test('fault 38: what is missing while the folder is away is not forgotten, and is there when it is back', async () => {
   const { folder, clock, disk } = await given()
   await rename(folder, `${folder}.away`)
+  expect(await disk.openBlob(one.digest)).toBeUndefined()
+  expect(await disk.remove(one.digest)).toBe(0)
+  expect(disk.isFailing).toBe(true)
   await rename(`${folder}.away`, folder)
 
-  clock.advance(60_000)
+  await looked(clock, () => !disk.isDegraded)
 
+  expect(disk.usedBytes).toBe(one.bytes.length)
   expect((await readAll(disk, one.digest))?.equals(one.bytes)).toBe(true)
   expect(disk.isDegraded).toBe(false)
   await disk[Symbol.asyncDispose]()
