@@ -91,7 +91,8 @@ export const isOfUpstreams = (kind: Kind): boolean => OF_UPSTREAMS.has(kind)
 export function scheduleOf(random: Random, lengthMs: number, isWell = false): readonly Fault[] {
   const faults: Fault[] = []
   const step = (meanMs: number) => Math.round(meanMs * (0.3 + 1.4 * random.next()))
-  for (let atMs = 2_000; atMs < lengthMs - CALM_MS; atMs += step(EACH_MS)) {
+  const eachMs = isWell ? EACH_MS / 3 : EACH_MS // of which most is not to happen then
+  for (let atMs = 2_000; atMs < lengthMs - CALM_MS; atMs += step(eachMs)) {
     faults.push(drawn(random, atMs, random.weighted(EVENTS)))
   }
   for (let atMs = step(PROCESS_EACH_MS); atMs < lengthMs * PROCESS_PART; atMs += step(PROCESS_EACH_MS)) {
