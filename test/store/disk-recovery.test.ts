@@ -180,6 +180,7 @@ describe('fault 33: what a kill or a power cut leaves', () => {
 
       await using again = await openDisk(folder)
 
+      expect(again.usedBytes).toBe(heldBytes)
       await using resumed = await again.openSpool(one.digest, one.bytes.length)
       expect(resumed.held.bytes).toBe(heldBytes)
     })
