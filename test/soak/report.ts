@@ -28,7 +28,7 @@ export function reportOf(soak: Soak): string {
     `disk: ${mib(volume.sizeBytes)} MiB; ${world.resumes} resumes, ${watch.quarantined} quarantined`,
     `restarts: ${pond.restarts}; recovery p50 ${ms(recoveries[recoveries.length >> 1])}, max ${ms(recoveries.at(-1))}`,
     `loop lag: p99 ${ms(watch.lagP99S * 1000)}, max ${ms(watch.lagMaxS * 1000)}`,
-    `rss MiB: ${extentOf(watch.residentBytes, MIB)}; descriptors: ${extentOf(watch.descriptors, 1)}`,
+    `rss MiB: ${extentOf(watch.residentBytes, MIB)}, warm ${mib(watch.warmBytes)}; fds: ${extentOf(watch.descriptors, 1)}`,
     ...[...crimes].map(([name, { count }]) => `${name}: ${count}`),
     ...[...crimes].flatMap(([name, { told }]) => told.map((what) => `  ${name}: ${what}`)),
     `events: ${soak.eventsPath}`,

@@ -3,6 +3,7 @@ import { mkdtemp, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { MillpondProcess } from '../support/process.ts'
 import { bookTroublesIn, misnamedBlobsIn, secretsIn } from './aftermath.ts'
 import { Client } from './client.ts'
 import { underWayIn } from './gauges.ts'
@@ -197,6 +198,7 @@ export class Soak implements AsyncDisposable {
     const { judge, world, volume } = this
     for (const what of await misnamedBlobsIn(volume.store, this.#damaged)) judge.accuse('misnamed blobs', what)
     for (const what of await bookTroublesIn(volume.store)) judge.accuse('books unlike disk', what)
+    await this.#judgeVerified()
     world.tally()
     const secrets = [...world.canaries.all, ...world.tokens]
     for (const what of await secretsIn(volume.store, secrets)) judge.accuse('leaks', what)
@@ -204,6 +206,16 @@ export class Soak implements AsyncDisposable {
       if (this.#texts.some((text) => text.includes(secret))) judge.accuse('leaks', `the log or the numbers: ${secret}`)
     }
     for (const what of [...world.leaks, ...world.lootOfThieves()]) judge.accuse('leaks', what)
+  }
+
+  /** What nobody asked for since it was damaged is found by who looks at all of it. */
+  async #judgeVerified(): Promise<void> {
+    await using verify = new MillpondProcess(['verify', '--disk-folder', this.volume.store])
+    const { status, out, err } = await verify.ended()
+    if (status !== 0 && status !== 1) this.judge.accuse('bad stops', `verify ended with ${status}: ${err}`)
+    for (const what of await misnamedBlobsIn(this.volume.store, new Set())) {
+      this.judge.accuse('misnamed blobs', `${what}, and verify did not find it: ${out}`)
+    }
   }
 
   #note(event: object): void {

@@ -34,6 +34,11 @@ export class Watch implements Disposable {
     this.#timer = setInterval(() => void this.read(), EACH_MS)
   }
 
+  /** Of the life that is running, when it had worked for a while. */
+  get warmBytes(): number {
+    return this.#warmBytes
+  }
+
   /** Nobody has asked anything yet. */
   async noteRest(): Promise<void> {
     this.#atRest = await this.#pond.descriptors()
