@@ -33,7 +33,12 @@ function judgeOf(more: Partial<Circumstances> = {}): Judge {
     [layer, image.bytesOf(layer)],
     [image.digest, image.manifest],
   ])
-  const well = { wasDisturbed: () => false, lastLieMs: () => undefined, doubtSinceMs: () => Number.NEGATIVE_INFINITY }
+  const well = {
+    wasDisturbed: () => false,
+    wasDrained: () => false,
+    lastLieMs: () => undefined,
+    doubtSinceMs: () => Number.NEGATIVE_INFINITY,
+  }
   const hadRight = (isGiven: boolean) => isGiven
   return new Judge({ truth, windows: WINDOWS, bytesOf, ...well, hadRight, ...more })
 }
@@ -93,6 +98,16 @@ test('a failure is forgiven where upstream failed, or the server was down', asyn
 
   expect(judges.map(crimesOf)).toEqual([{}, {}])
   expect(judges.map(({ counts }) => counts.get('cut') ?? counts.get('cut: down'))).toEqual([1, 1])
+})
+
+test('a body that had begun before a drain ends in order', async () => {
+  const judge = judgeOf({ wasDisturbed: () => true, wasDrained: () => true })
+
+  judge.content(await got(`blobs/${layer}`), HOST, layer)
+  expect(judge.isClean).toBe(true)
+  judge.content(await got(`blobs/${layer}`, { cutAfter: 70_000 }), HOST, layer)
+
+  expect(crimesOf(judge)).toEqual({ 'failed without a fault': 1 })
 })
 
 test('a range with wrong bytes is forgiven where upstream sent them and nothing was held, never for a hit', async () => {

@@ -44,6 +44,8 @@ export type Circumstances = {
   readonly bytesOf: ReadonlyMap<Digest, Buffer>
   /** Whether the server was killed, stopped or suspended at any time from `fromMs` to `toMs`. */
   readonly wasDisturbed: (fromMs: number, toMs: number) => boolean
+  /** Whether what began by `fromMs` and ended at `toMs` met a drain, which lets it end, and nothing worse. */
+  readonly wasDrained: (fromMs: number, toMs: number) => boolean
   /** When upstream last did wrong in that way, for that digest or host. */
   readonly lastLieMs: (kind: 'flip' | 'digest' | 'length' | 'fault', about: string) => number | undefined
   /** When its clock was last behind what it had been: how old what it knew from before is, it can't know. */
@@ -172,10 +174,15 @@ export class Judge {
   /** Upstream does no wrong, the server runs, the client stays: whatever befell the disk, there is no failure. */
   #needless(got: Got, host: string): void {
     const isWell = got.hasLeft || (got.status > 0 && got.status < 429 && got.isWhole)
-    if (isWell || this.#circumstances.wasDisturbed(got.beganMs, got.endedMs)) return
+    if (isWell || this.#isExcused(got)) return
     if (this.#hadFault(got, host, FELT_MS_MAX)) return
     const about = `${got.method} ${got.path} ${got.range ?? ''} got ${got.status}, ${got.body.length} bytes`
     this.accuse('failed without a fault', `${about}; ${got.why ?? got.headers['cache-status']}`)
+  }
+
+  #isExcused({ beganMs, headMs, endedMs }: Got): boolean {
+    const { wasDisturbed, wasDrained } = this.#circumstances
+    return wasDisturbed(beganMs, endedMs) && (headMs === undefined || !wasDrained(headMs, endedMs))
   }
 
   #hadFault(got: Got, host: string, ms: number): boolean {

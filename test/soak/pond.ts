@@ -24,7 +24,7 @@ export class Pond {
   readonly events: Events
   readonly recoveriesMs: number[] = []
   /** From when to when it was not to be counted on. */
-  readonly #disturbances: { readonly fromMs: number; toMs: number }[] = []
+  readonly #disturbances: { readonly fromMs: number; toMs: number; readonly isDrain: boolean }[] = []
   readonly #clockPath: string
   #process: MillpondProcess | undefined
   #origins: { readonly origin: string; readonly adminOrigin: string } | undefined
@@ -70,6 +70,12 @@ export class Pond {
     return this.#disturbances.some((each) => each.fromMs <= toMs && each.toMs >= fromMs)
   }
 
+  /** Whether an answer that had begun by `fromMs`, and ended at `toMs`, met a drain and nothing worse (fault 84). */
+  wasDrained(fromMs: number, toMs: number): boolean {
+    const met = this.#disturbances.filter((each) => each.fromMs <= toMs && each.toMs >= fromMs)
+    return met.length > 0 && met.every((each) => each.isDrain && each.fromMs > fromMs)
+  }
+
   /** @throws {Error} where it does not serve in time */
   async start(): Promise<void> {
     await this.#writeClock()
@@ -94,7 +100,8 @@ export class Pond {
 
   /** Ends it by these signals, and starts it again. */
   async restart(signals: readonly NodeJS.Signals[]): Promise<void> {
-    const disturbance = { fromMs: performance.now(), toMs: Number.POSITIVE_INFINITY }
+    const isDrain = signals.length === 1 && signals[0] === 'SIGTERM'
+    const disturbance = { fromMs: performance.now(), toMs: Number.POSITIVE_INFINITY, isDrain }
     this.#disturbances.push(disturbance)
     await this.end(signals)
     const startedMs = performance.now()
@@ -123,7 +130,7 @@ export class Pond {
 
   /** As a host that sleeps: no turn of its loop until `lastsMs` are over. */
   async suspend(lastsMs: number): Promise<void> {
-    const disturbance = { fromMs: performance.now(), toMs: Number.POSITIVE_INFINITY }
+    const disturbance = { fromMs: performance.now(), toMs: Number.POSITIVE_INFINITY, isDrain: false }
     this.#disturbances.push(disturbance)
     const suspended = this.#process
     suspended?.kill('SIGSTOP')

@@ -69,6 +69,7 @@ export class Soak implements AsyncDisposable {
       windows: WINDOWS,
       bytesOf: world.catalogue.bytesOf,
       wasDisturbed: (fromMs, toMs) => this.pond.wasDisturbed(fromMs, toMs),
+      wasDrained: (fromMs, toMs) => this.pond.wasDrained(fromMs, toMs),
       lastLieMs: (kind, about) => world.lastLieMs(kind, about),
       doubtSinceMs: () => this.pond.doubtSinceMs,
       hadRight: (isGiven, fromMs, toMs) =>
