@@ -72,7 +72,7 @@ export type Fault = {
 const EACH_MS = 400
 const PROCESS_EACH_MS = 11_000
 /** What ends the process comes within this part of the time: its last life must be long enough to be measured. */
-const PROCESS_PART = 0.7
+const PROCESS_PART = 0.6
 /** In the last moments nothing new goes wrong. */
 const CALM_MS = 1_500
 

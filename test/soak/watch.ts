@@ -3,8 +3,8 @@ import type { Descriptors, Pond } from './pond.ts'
 import type { World } from './world.ts'
 
 const EACH_MS = 1_000
-/** A life's memory is at its own after so much work. */
-const WARM_MS = 6_000
+/** A life has its caches and its pools after so much work: what is added from then on is a leak. */
+const WARM_MS = 15_000
 
 type Extent = { readonly start: number; peak: number; end: number }
 
