@@ -23,8 +23,7 @@ export class Pipelined {
     if (!this.#waiting.has(socket)) socket.once('close', this.#forget)
     this.#waiting.set(socket, (this.#waiting.get(socket) ?? 0) + 1)
     this.#count += 1
-    socket.pause()
-    // node reads on whenever an answer has gone: it is stopped again when that has been said
+    queueMicrotask(() => this.#stop(socket))
     response.once('socket', () => queueMicrotask(() => this.#turn(socket, take)))
     return true
   }
@@ -39,8 +38,13 @@ export class Pipelined {
       socket.off('close', this.#forget)
     }
     take()
-    if (left > 1) socket.pause()
-    else socket.resume()
+    if (left > 1) this.#stop(socket)
+    else socket.resume() // its client's leaving is noticed again
+  }
+
+  /** In a microtask, behind node: it asks for more whenever a request or an answer is whole. */
+  #stop(socket: Socket): void {
+    if (this.#waiting.has(socket)) socket.pause()
   }
 
   readonly #forget = (): void => {

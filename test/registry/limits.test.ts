@@ -135,33 +135,62 @@ test('fault 25: requests that were sent ahead are answered one at a time, in the
   expect((await answers).match(/\r\n\r\n([0-9])/g)?.map((each) => each.trim())).toEqual(['1', '2', '3'])
 })
 
-test('fault 25: of 20,000 requests sent ahead 1,000 are answered, a few are parsed at a time, and memory stays', async () => {
+const MANIFEST = 'GET /v2/a/manifests/1 HTTP/1.1\r\nHost: x\r\n\r\n'
+
+function shelfWith(bytes: number): Shelf {
   const shelf = new Shelf()
-  shelf.put('docker.io/library/a', '1', MEDIA_TYPE.ociManifest, Buffer.from('{"schemaVersion":2}'))
+  shelf.put('docker.io/library/a', '1', MEDIA_TYPE.ociManifest, Buffer.alloc(bytes, ' '))
+  return shelf
+}
+
+test('fault 25: of 20,000 requests sent ahead 1,000 are answered', async () => {
+  await using house = await startFront({ shelf: shelfWith(20) })
+
+  await exchangeRaw(house.port, MANIFEST.repeat(20_000))
+
+  expect(house.done).toHaveLength(1000)
+})
+
+test('fault 25: while an answer is under way no more is read than had come with its request', async () => {
   let waiting: Exchange | undefined
   await using house = await startFront({
-    shelf,
+    limits: { requestsPerSocket: 1_000_000 },
     answerBlob: (exchange) => {
       waiting = exchange
       return new Promise(() => undefined)
     },
   })
-  const get = 'GET /v2/a/manifests/1 HTTP/1.1\r\nHost: x\r\n\r\n'
-  await exchangeRaw(house.port, get.repeat(20_000))
-  expect(house.done).toHaveLength(1000)
-
   let parsed = 0
   house.front.server.prependListener('request', () => {
     parsed += 1
   })
+
   const socket = await connected(house.port)
-  socket.write(`GET ${BLOB} HTTP/1.1\r\nHost: x\r\n\r\n${get.repeat(20_000)}`)
+  socket.write(`GET ${BLOB} HTTP/1.1\r\nHost: x\r\n\r\n${MANIFEST.repeat(20_000)}`)
   await until(() => waiting !== undefined)
   for (let turn = 0; turn < 200; turn += 1) await new Promise((resolve) => setImmediate(resolve))
 
-  expect(parsed).toBeLessThanOrEqual(65_536 / get.length + 1) // what one read of the socket holds
+  expect(parsed).toBeLessThanOrEqual(65_536 / MANIFEST.length + 1) // what one read of the socket holds
   socket.destroy()
   waiting?.send(200, ['Content-Length', '0'], undefined, HIT)
+})
+
+test('fault 22: what is written to a connection that is being ended is let go when it closes', async () => {
+  let isTaken: boolean | undefined
+  await using house = await startFront({
+    answerBlob: async (exchange) => {
+      exchange.start(200, ['Content-Length', '10'], HIT)
+      await exchange.write(Buffer.from('12345'))
+      exchange.request.socket.end()
+      isTaken = await exchange.write(Buffer.from('67890'))
+    },
+  })
+
+  const answer = await exchangeRaw(house.port, `GET ${BLOB} HTTP/1.1\r\nHost: x\r\n\r\n`)
+  await until(() => isTaken !== undefined)
+
+  expect(isTaken).toBe(false)
+  expect(answer).toMatch(/12345$/)
 })
 
 /** Answers with `bytes` as fast as the client takes them. */
@@ -204,9 +233,7 @@ test('fault 21: a client that stops reading is cut a minute later, one that read
 
 test('fault 21: a client that never reads is cut whatever it asked for: a manifest, a listing, an error', async () => {
   const clock = new HandClock()
-  const shelf = new Shelf()
-  shelf.put('docker.io/library/a', '1', MEDIA_TYPE.ociManifest, Buffer.alloc(4 * 1024 * 1024, ' '))
-  await using house = await startFront({ clock, shelf })
+  await using house = await startFront({ clock, shelf: shelfWith(4 * 1024 * 1024) })
   const get = 'GET /v2/a/manifests/1 HTTP/1.1\r\nHost: x\r\n\r\n'
   const theirs: Socket[] = []
   house.front.server.on('connection', (socket) => theirs.push(socket))
