@@ -4,7 +4,7 @@ import { expect, onTestFinished, test } from 'vitest'
 import { ask } from '../support/ask.ts'
 import { startHouse } from '../support/house.ts'
 import { startUpstream } from '../support/upstream.ts'
-import { bookTroublesIn, misnamedBlobsIn, secretsIn } from './aftermath.ts'
+import { bookTroublesIn, misnamedBlobsIn, secretsIn, strayFilesIn, useTroublesIn } from './aftermath.ts'
 import { underWayIn } from './gauges.ts'
 import { World } from './world.ts'
 
@@ -50,6 +50,19 @@ test('books that say other than the folder are found: a file too few, one too ma
   await writeFile(join(folder, 'blobs', 'sha256', 'f'.repeat(64)), 'more')
 
   expect(await bookTroublesIn(folder)).toContain(`sha256:${'f'.repeat(64)} has no row`)
+})
+
+test('what a server says that it takes is compared with what is there, and what nobody needs is told', async () => {
+  const { folder, path } = await closedStore()
+  const usedBytes = 3 * 100_000 // less, for the smaller files, and more than they are
+  expect(await useTroublesIn(folder, usedBytes)).toHaveLength(1)
+  expect(await strayFilesIn(folder)).toEqual([])
+
+  await rm(path)
+  await writeFile(join(folder, 'spools', `sha256-${'a'.repeat(64)}`), Buffer.alloc(200_000))
+
+  expect(await strayFilesIn(folder)).toEqual([expect.stringContaining('was left there')])
+  expect(await useTroublesIn(folder, usedBytes)).toEqual([])
 })
 
 test('a secret in any file of a folder is found', async () => {

@@ -31,7 +31,7 @@ export async function bookTroublesIn(store: string): Promise<readonly string[]> 
       .all()
       .map(({ digest, size }) => [digest, size]),
   )
-  const bytes = [...inFolder.values()].reduce((sum, each) => sum + each, 0)
+  const bytes = sumOf([...inFolder.values()])
   const totals = books.database.prepare<[], { value: string }>("SELECT value FROM facts WHERE name = 'totals'").get()
   return [
     ...[...inFolder].filter(([digest]) => !rows.has(digest)).map(([digest]) => `${digest} has no row`),
@@ -46,6 +46,29 @@ export async function bookTroublesIn(store: string): Promise<readonly string[]> 
     ...integrityOf('index.sqlite', index.database),
   ]
 }
+
+/** What lies in `spools/` of a folder that is at rest and is no spool with its note. */
+export async function strayFilesIn(store: string): Promise<readonly string[]> {
+  const names = await readdir(join(store, 'spools'))
+  const isWhole = (name: string) =>
+    /^sha(?:256|512)-[0-9a-f]+(?:\.json)?$/.test(name) &&
+    names.includes(name.endsWith('.json') ? name.slice(0, -'.json'.length) : `${name}.json`)
+  return names.filter((name) => !isWhole(name)).map((name) => `spools/${name} was left there`)
+}
+
+/**
+ * Whether `usedBytes`, which a server at rest says that it takes, are what is in its folder. Of a spool it counts what
+ * it holds, which may be less than its file has.
+ */
+export async function useTroublesIn(store: string, usedBytes: number): Promise<readonly string[]> {
+  const blobBytes = sumOf([...(await sizesIn(store)).values()])
+  const names = (await readdir(join(store, 'spools'))).filter((name) => !name.endsWith('.json'))
+  const spoolBytes = sumOf(await Promise.all(names.map(async (name) => (await stat(join(store, 'spools', name))).size)))
+  const isRight = usedBytes >= blobBytes && usedBytes <= blobBytes + spoolBytes
+  return isRight ? [] : [`${usedBytes} bytes are said to be used: ${blobBytes} are in blobs, ${spoolBytes} in spools`]
+}
+
+const sumOf = (numbers: readonly number[]): number => numbers.reduce((sum, each) => sum + each, 0)
 
 /** By digest. */
 async function sizesIn(store: string): Promise<ReadonlyMap<string, number>> {

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { MillpondProcess } from '../support/process.ts'
-import { bookTroublesIn, misnamedBlobsIn, secretsIn } from './aftermath.ts'
+import { bookTroublesIn, misnamedBlobsIn, secretsIn, strayFilesIn, useTroublesIn } from './aftermath.ts'
 import { Client } from './client.ts'
 import { underWayIn } from './gauges.ts'
 import { happen, type Scene } from './happen.ts'
@@ -172,6 +172,8 @@ export class Soak implements AsyncDisposable {
     const reading = await this.watch.read()
     if (!reading) return this.judge.accuse('left under way', 'the numbers are not to be had')
     for (const what of underWayIn(reading.numbers)) this.judge.accuse('left under way', what)
+    const usedBytes = reading.numbers.get('millpond_disk_bytes') ?? Number.NaN
+    for (const what of await useTroublesIn(this.volume.store, usedBytes)) this.judge.accuse('books unlike disk', what)
     for (const what of await this.watch.descriptorsLeft()) this.judge.accuse('descriptors left', what)
     const { startBytes, endBytes } = await this.watch.memory()
     if (endBytes > startBytes + MEMORY_LEFT_MAX) {
@@ -199,6 +201,7 @@ export class Soak implements AsyncDisposable {
     const { judge, world, volume } = this
     for (const what of await misnamedBlobsIn(volume.store, this.#damaged)) judge.accuse('misnamed blobs', what)
     for (const what of await bookTroublesIn(volume.store)) judge.accuse('books unlike disk', what)
+    for (const what of await strayFilesIn(volume.store)) judge.accuse('books unlike disk', what)
     await this.#judgeVerified()
     world.tally()
     const secrets = [...world.canaries.all, ...world.tokens]
