@@ -7,6 +7,7 @@ const FLOORS: readonly (readonly string[])[] = [
   ['upstream', 'store'],
   ['cache'],
   ['registry', 'admin'],
+  ['parts.ts'],
   ['server.ts'],
   ['cli'],
   ['main.ts'],
