@@ -234,14 +234,11 @@ export class Disk implements AsyncDisposable {
     })
   }
 
-  /** Quarantines a blob, or a spool, which is closed: bytes that are not what they should be. Never rejects. */
-  setAside(what: Spool | Digest, why: string): Promise<void> {
-    const digest = typeof what === 'string' ? what : what.digest
-    return this.#turns.run(digest, async () => {
-      if (typeof what === 'string') return await this.#setBlobAside(digest, why)
-      if (what.state === 'committed') await this.#setBlobAside(digest, why)
-      if (what.state === 'growing') await this.#quarantine.setAside(what.path, nameOf(digest), why)
-      await what.discard()
+  /** Quarantines a growing spool, whose bytes are not what they should be, and closes it. Never rejects. */
+  setAside(spool: Spool, why: string): Promise<void> {
+    return this.#turns.run(spool.digest, async () => {
+      if (spool.state === 'growing') await this.#quarantine.setAside(spool.path, nameOf(spool.digest), why)
+      await spool.discard()
     })
   }
 
@@ -282,10 +279,11 @@ export class Disk implements AsyncDisposable {
     this.#touches.close()
     await this.#turns.idle()
     await spools.close()
+    const isElsewhere = this.#reopening.looksElsewhere() // what lies there may be another's: nothing is noted in it
     try {
-      if (this.#reopening.areBooksWhole) noteCleanStop(books)
+      if (this.#reopening.areBooksWhole && !isElsewhere) noteCleanStop(books)
       else books.abandon()
-      await removeFile(folder.holder)
+      if (!isElsewhere) await removeFile(folder.holder)
     } catch (thrown) {
       books.abandon()
       this.#log.error({ error: thrown }, 'the books could not be closed as whole: the next start sets them right')

@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process'
-import { mkdir, readdir, readFile, rename } from 'node:fs/promises'
+import { mkdir, readdir, readFile, rename, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
@@ -141,14 +141,17 @@ test('a blob that is set aside is gone for those who come, and in the quarantine
   await using disk = await openDisk(folder)
   await fill(disk, blob)
   await using reader = await disk.openBlob(blob.digest)
+  const wrong = Buffer.alloc(blob.bytes.length)
+  await writeFile(join(folder, 'wrong'), wrong)
+  await rename(join(folder, 'wrong'), join(folder, 'blobs', 'sha256', hexOf(blob.digest)))
 
-  await disk.setAside(blob.digest, 'a test')
+  expect(await disk.walk.verify(blob.digest)).toBe('wrong')
 
   expect(disk.find(blob.digest)).toBeUndefined()
   expect(disk.usedBytes).toBe(0)
   expect(await reader?.read(Buffer.alloc(10), 0, 10)).toBe(10)
   const [name = ''] = await readdir(join(folder, 'quarantine'))
-  expect((await readFile(join(folder, 'quarantine', name))).equals(blob.bytes)).toBe(true)
+  expect((await readFile(join(folder, 'quarantine', name))).equals(wrong)).toBe(true)
   await fill(disk, blob)
   expect((await readAll(disk, blob.digest))?.equals(blob.bytes)).toBe(true)
   expect(disk.counts().quarantined).toBe(1)
@@ -178,8 +181,9 @@ test('the quarantine keeps the newest sixteen', async () => {
 
   for (let seed = 0; seed < 20; seed += 1) {
     const each = contentOf(seed, 100)
-    await disk.put(each.digest, each.bytes)
-    await disk.setAside(each.digest, 'a test')
+    const spool = await disk.openSpool(each.digest, each.bytes.length)
+    await spool.write(0, each.bytes)
+    await disk.setAside(spool, 'a test')
   }
 
   expect(await readdir(join(folder, 'quarantine'))).toHaveLength(16)

@@ -107,6 +107,29 @@ test('fault 38: while another process has the folder that came in its place, the
   await disk[Symbol.asyncDispose]()
 })
 
+for (const [when, look] of [
+  ['before that was seen', async () => undefined],
+  ['after that was seen', ({ clock, disk }) => looked(clock, () => disk.isFailing)],
+] as const satisfies readonly (readonly [string, (house: Awaited<ReturnType<typeof given>>) => Promise<void>])[]) {
+  test(`fault 38: a disk that is closed while another process has the folder in its place, ${when}, leaves that as it is`, async () => {
+    const house = await given()
+    const { folder, disk } = house
+    await using other = await openDisk(`${folder}.other`)
+    await fill(other, two)
+    await rename(folder, `${folder}.away`)
+    await rename(`${folder}.other`, folder)
+    await look(house)
+    const before = await readdir(folder)
+
+    await disk[Symbol.asyncDispose]()
+
+    expect(before).toContain('disk.pid')
+    expect(await readdir(folder)).toEqual(before)
+    await using again = await openDisk(`${folder}.away`)
+    expect((await readAll(again, one.digest))?.equals(one.bytes)).toBe(true)
+  })
+}
+
 test('fault 34: books deleted while running are made anew from the folder, by themselves', async () => {
   const { folder, clock, disk } = await given()
   await rm(join(folder, 'disk.sqlite'))

@@ -2,7 +2,7 @@ import { execFileSync, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { createReadStream } from 'node:fs'
 import { lstat, mkdir, open, readdir, readFile, rm, symlink, truncate, writeFile } from 'node:fs/promises'
-import { join } from 'node:path'
+import { basename, dirname, join } from 'node:path'
 import { buffer } from 'node:stream/consumers'
 import { setTimeout as after } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
@@ -19,6 +19,13 @@ const one = contentOf(1, 100_000)
 const two = contentOf(2, 50_000)
 
 /** A folder that was stopped cleanly with two blobs in it. */
+/** A file that is not of the folder, alone in its own. */
+async function strangerFile(): Promise<string> {
+  const path = join(await newFolder(), 'stranger')
+  await writeFile(path, 'of another')
+  return path
+}
+
 async function folderWithBlobs(): Promise<string> {
   const folder = await newFolder()
   await using disk = await openDisk(folder)
@@ -233,7 +240,7 @@ describe('fault 37: what is no file of ours', () => {
     await writeFile(join(folder, 'secret'), two.bytes)
     await rm(blobPath(folder, two))
     await symlink(join(folder, 'secret'), blobPath(folder, two))
-    await symlink('/nowhere', join(blobs, hexOf(contentOf(3, 1).digest)))
+    await symlink(join(folder, 'nowhere'), join(blobs, hexOf(contentOf(3, 1).digest)))
     execFileSync('mkfifo', [join(blobs, hexOf(contentOf(4, 1).digest)), join(folder, 'spools', 'fifo')])
     await mkdir(join(blobs, hexOf(contentOf(5, 1).digest)))
     await writeFile(join(blobs, 'README'), 'hello')
@@ -248,7 +255,7 @@ describe('fault 37: what is no file of ours', () => {
   })
 
   for (const [what, plant] of [
-    ['a symbolic link', (path: string) => symlink('/etc/hostname', path)],
+    ['a symbolic link', async (path: string) => symlink(await strangerFile(), path)],
     ['a FIFO', async (path: string) => execFileSync('mkfifo', [path])],
     ['a folder', (path: string) => mkdir(path)],
     ['a shorter file', (path: string) => writeFile(path, 'short')],
@@ -269,28 +276,30 @@ describe('fault 37: what is no file of ours', () => {
   }
 
   for (const [what, plant] of [
-    ['a symbolic link', (path: string) => symlink('/etc/hostname', path)],
-    ['a link to nothing', (path: string) => symlink('/nowhere', path)],
+    ['a symbolic link', (path: string, stranger: string) => symlink(stranger, path)],
+    ['a link to nothing', (path: string, stranger: string) => symlink(`${stranger}.absent`, path)],
     ['a FIFO', async (path: string) => execFileSync('mkfifo', [path])],
     ['a folder', (path: string) => mkdir(path)],
   ] as const) {
     test(`${what} in the place of the books, and of each small note, is never followed, and the start is unaided`, async () => {
       const folder = await folderWithBlobs()
+      const stranger = await strangerFile()
       for (const name of ['disk.sqlite', 'disk.pid', 'disk.sqlite.closed', 'disk.sqlite.torn']) {
         await rm(join(folder, name), { force: true })
-        await plant(join(folder, name))
+        await plant(join(folder, name), stranger)
       }
       const spool = join(folder, 'spools', `sha256-${hexOf(contentOf(9, 10).digest)}`)
       await writeFile(spool, 'data')
-      await plant(`${spool}.json`)
+      await plant(`${spool}.json`, stranger)
 
       await using disk = await openDisk(folder)
 
       expect(disk.counts()).toMatchObject({ blobs: 2, spools: 0 })
       expect((await readAll(disk, one.digest))?.equals(one.bytes)).toBe(true)
       expect((await lstat(join(folder, 'disk.sqlite'))).isFile()).toBe(true)
-      expect(await readFile('/etc/hostname', 'utf8')).not.toContain('pid')
       await fill(disk, contentOf(9, 10))
+      expect(await readFile(stranger, 'utf8')).toBe('of another')
+      expect(await readdir(dirname(stranger))).toEqual([basename(stranger)])
     })
   }
 
