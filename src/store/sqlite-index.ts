@@ -10,6 +10,7 @@ import { descriptorOf, factsOf, listingOf, resolutionOf, usersOfRows } from './r
 import { closeNoted } from './sqlite-file.ts'
 import type { Standing } from './standing.ts'
 import type { Statements } from './statements.ts'
+import { Turns } from './turns.ts'
 
 const REPOSITORIES_CACHED_MAX = 10_000
 /** Rows of a tag's history. */
@@ -42,6 +43,8 @@ export class SqliteIndex implements Index {
   #opened: OpenedIndex
   /** A repository never loses its number. */
   readonly #numbers = new LRUCache<string, number>({ max: REPOSITORIES_CACHED_MAX })
+  /** A manifest is put, and forgotten, in slices: one after the other. */
+  readonly #turns = new Turns<Digest>()
 
   constructor(opened: OpenedIndex, options: Options) {
     this.#opened = opened
@@ -128,30 +131,13 @@ export class SqliteIndex implements Index {
     return row && factsOf(row, this.#ask.children(digest))
   }
 
-  /** The manifest's own row comes last: until then it is unknown, whatever stopped us. */
-  async putManifest(facts: ManifestFacts): Promise<void> {
-    const opened = this.#opened
-    if (this.#ask.findManifest(facts.digest).length > 0) return
-    for (let place = 0; place < facts.children.length; place += SLICE) {
-      if (place > 0) await setImmediate()
-      if (this.#opened !== opened) return await this.putManifest(facts) // the new one has none of the slices before
-      this.#write(() => this.#addChildren(facts, place, place + SLICE))
-    }
-    const { digest, mediaType, sizeBytes, subject, artifactType, annotations } = facts
-    this.#write(() => {
-      const json = annotations ? JSON.stringify(annotations) : null
-      this.#ask.addManifest(digest, mediaType, sizeBytes, subject ?? null, artifactType ?? null, json)
-    })
+  putManifest(facts: ManifestFacts): Promise<void> {
+    return this.#turns.run(facts.digest, () => this.#putManifest(facts))
   }
 
   /** Its links stay: upstream did answer for it. */
-  async forgetManifest(digest: Digest): Promise<void> {
-    const last = this.#ask.children(digest).length
-    this.#write(() => this.#ask.forgetManifest(digest))
-    for (let place = SLICE; place < last + SLICE; place += SLICE) {
-      this.#write(() => this.#ask.forgetChildren(digest, place))
-      await setImmediate()
-    }
+  forgetManifest(digest: Digest): Promise<void> {
+    return this.#turns.run(digest, () => this.#forgetManifest(digest))
   }
 
   async findDescriptor(repository: Repository, digest: Digest): Promise<Descriptor | undefined> {
@@ -203,6 +189,31 @@ export class SqliteIndex implements Index {
 
   get #ask(): Statements {
     return this.#opened.ask
+  }
+
+  /** The manifest's own row comes last: until then it is unknown, whatever stopped us. */
+  async #putManifest(facts: ManifestFacts): Promise<void> {
+    const opened = this.#opened
+    if (this.#ask.findManifest(facts.digest).length > 0) return
+    for (let place = 0; place < facts.children.length; place += SLICE) {
+      if (place > 0) await setImmediate()
+      if (this.#opened !== opened) return await this.#putManifest(facts) // the new one has none of the slices before
+      this.#write(() => this.#addChildren(facts, place, place + SLICE))
+    }
+    const { digest, mediaType, sizeBytes, subject, artifactType, annotations } = facts
+    this.#write(() => {
+      const json = annotations ? JSON.stringify(annotations) : null
+      this.#ask.addManifest(digest, mediaType, sizeBytes, subject ?? null, artifactType ?? null, json)
+    })
+  }
+
+  async #forgetManifest(digest: Digest): Promise<void> {
+    const last = this.#ask.children(digest).length
+    this.#write(() => this.#ask.forgetManifest(digest))
+    for (let place = SLICE; place < last + SLICE; place += SLICE) {
+      this.#write(() => this.#ask.forgetChildren(digest, place))
+      await setImmediate()
+    }
   }
 
   #addChildren({ digest: parent, children }: ManifestFacts, from: number, to: number): void {

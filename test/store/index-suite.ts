@@ -214,6 +214,17 @@ function manifestTests(opened: Opened): void {
     expect(await index.mayShow(ours, facts.digest)).toBe(true)
   })
 
+  test('a manifest that comes again while it is forgotten has all of its children', async () => {
+    const index = await opened()
+    const children = Array.from({ length: 120 }, (_, number) => `child ${number}`)
+    const facts = manifestOf('index', children)
+    await index.putManifest(facts)
+
+    await Promise.all([index.forgetManifest(facts.digest), index.putManifest(facts)])
+
+    expect(await index.findManifest(facts.digest)).toEqual(facts)
+  })
+
   test('a descriptor comes from a manifest that is linked here: another repository may lie', async () => {
     const index = await opened()
     const lie = { digest: named('layer'), sizeBytes: 1, mediaType: 'a/lie' }
