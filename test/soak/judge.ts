@@ -154,7 +154,7 @@ export class Judge {
     const { wasDisturbed } = this.#circumstances
     const isDisturbed = wasDisturbed(got.beganMs, got.endedMs)
     const aboutMs = (got.headMs ?? got.endedMs) - got.beganMs
-    if (aboutMs > ANSWER_MS_MAX && !isDisturbed && !got.hasLeft) {
+    if (aboutMs > ANSWER_MS_MAX && !isDisturbed) {
       this.accuse('late answers', `${got.method} ${got.path} began after ${Math.round(aboutMs)} ms`)
     }
     if (got.status === 0) {

@@ -176,6 +176,9 @@ export class Pond {
       FAKETIME_DONT_FAKE_MONOTONIC: '1', // Node hangs without (faults.md, tool C)
       FAKETIME_CACHE_DURATION: '1',
       NO_FAKE_STAT: '1', // a step of the clock moves no file's time
+      // glibc keeps what large buffers leave behind, unless it is told not to: resident would not be in use
+      MALLOC_MMAP_THRESHOLD_: '131072',
+      MALLOC_ARENA_MAX: '2',
     }
   }
 

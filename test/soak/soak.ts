@@ -29,6 +29,7 @@ export type SoakOptions = {
 const QUIET_MS = 10_000
 /** Until the faults begin and what is at rest is noted. */
 const REST_MS = 1_000
+const HEALED_MS_MAX = 10_000
 const MEMORY_LEFT_MAX = 64 * 1024 * 1024
 const IN_ONE_LIFE: ReadonlySet<Kind> = new Set(['SIGKILL', 'SIGTERM', 'SIGTERM twice', 'suspended'])
 
@@ -188,7 +189,8 @@ export class Soak implements AsyncDisposable {
     for (const { host, path, images } of this.world.catalogue.repositories) {
       for (const { digest } of [...(images.at(-1)?.layers ?? [])]) {
         const url = `${origin}/v2/${host}/${path}/blobs/${digest}`
-        const answer = await fetch(url, { signal: AbortSignal.timeout(20_000) })
+        const answer = await fetch(url, { signal: AbortSignal.timeout(HEALED_MS_MAX) }).catch(() => undefined) // late
+        if (!answer) return this.judge.accuse('unhealed', `${url} has no answer`)
         const bytes = await answer.bytes().catch(() => undefined) // cut: it has no bytes then
         const isWhole = answer.status === 200 && bytes?.length === this.world.catalogue.sizeOf(digest)
         if (isWhole || answer.status === 503) continue
