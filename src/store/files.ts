@@ -139,17 +139,25 @@ export async function writeFlushed(path: string, bytes: Uint8Array): Promise<voi
   }
 }
 
-/** Replaces the file at `path` by one of these bytes, all or nothing as another process sees it. Not flushed. */
+/**
+ * Replaces the file at `path` by one of these bytes, all or nothing as another process sees it. Not flushed. Whatever
+ * goes wrong, no draft is left.
+ */
 export async function replaceFile(path: string, bytes: Uint8Array): Promise<void> {
   const draft = `${path}.tmp`
   await rm(draft, { force: true })
   const file = await OpenFile.open(draft, NEW)
   try {
-    await file.write(bytes, 0)
-  } finally {
-    await file.close()
+    try {
+      await file.write(bytes, 0)
+    } finally {
+      await file.close()
+    }
+    await rename(draft, path)
+  } catch (error) {
+    await removeFile(draft)
+    throw error
   }
-  await rename(draft, path)
 }
 
 /** Writes a small note where whatever else lies by its name is neither followed nor waited for. */
