@@ -151,15 +151,15 @@ export class Blobs implements AsyncDisposable {
       if (held && held !== 'unreadable') return held
       const sizeBytes = (await this.#parts.index.findDescriptor(repository, digest))?.sizeBytes
       for (let other = this.#findOfOtherSize(digest, sizeBytes); other; ) {
+        if (!isLinked) await this.#proof.ask(repository, digest, this.#closing.signal) // that it runs is told to few
         await other.ended // nothing is awaited after this: the next fill of the digest is ours
         other = this.#findOfOtherSize(digest, sizeBytes)
       }
       if (!held && this.#parts.disk.find(digest)) continue // it came while we looked
-      const seat = this.#join(repository, digest, sizeBytes, from)
-      const end = await this.#seated(repository, digest, isLinked, seat)
+      const end = await this.#fetched(repository, digest, isLinked, sizeBytes, from)
       if ('taken' in end) return end.taken
       last = end.error
-      came = seat.isNew ? STARTED : JOINED // a small one is answered from the disk when it is whole
+      came = end.came // a small one is answered from the disk when it is whole
     }
     throw last ?? new OciError('upstreamFailed', 'the blob could not be fetched')
   }
@@ -195,6 +195,27 @@ export class Blobs implements AsyncDisposable {
     return fill
   }
 
+  /**
+   * Takes a seat at a fill. One that failed whoever began it is no news for who joined: he goes on to the next in that
+   * very turn, since who floods us with such fills would begin that one too.
+   *
+   * @throws {OciError}
+   */
+  async #fetched(
+    repository: Repository,
+    digest: Digest,
+    isLinked: boolean,
+    sizeBytes: number | undefined,
+    from: Beginning,
+  ): Promise<{ readonly taken: Seat } | { readonly error: OciError | undefined; readonly came: CacheFacts }> {
+    for (let turn = 1; ; turn++) {
+      const seat = this.#join(repository, digest, sizeBytes, from)
+      const end = await this.#seated(repository, digest, isLinked || turn > 1, seat) // who joined was proved
+      if ('taken' in end) return end
+      if (seat.isNew || !end.error || turn === LOOKS_MAX) return { ...end, came: seat.isNew ? STARTED : JOINED }
+    }
+  }
+
   #join(repository: Repository, digest: Digest, sizeBytes: number | undefined, from: Beginning) {
     return this.#parts.fills.joinOrStart(digest, () => ({
       repository,
@@ -221,12 +242,16 @@ export class Blobs implements AsyncDisposable {
       if (!isNew && !isLinked) await this.#proof.ask(repository, digest, this.#closing.signal)
       if (!isNew) this.#parts.fills.lend(fill, this.#sourcesOf(repository, digest))
       const told = await this.#told(repository, digest, fill)
+      if (!isNew && told.at === 'ended' && told.end.at === 'failed')
+        return this.#over(repository, digest, told.end, fill.repository)
       if (told.at === 'open' && isNew && !isLinked) await this.#linked(repository, digest, told.isPublic)
       const size = fill.sizeBytes
       // a blob within the tail is answered once verified, as is one whose size the end alone tells
       const end = told.at === 'ended' || size === undefined || size <= TAIL_BYTES ? await fill.ended : undefined
       if (end && (end.at !== 'passed' || fill.sizeBytes === undefined))
         return this.#over(repository, digest, end, fill.repository)
+      // whole by what was left of another's fill, and not kept: no source was asked
+      if (told.at === 'ended' && isNew && !isLinked) await this.#linked(repository, digest, undefined)
       taken = new FillSeat(fill, reader, fill.sizeBytes ?? 0, isNew ? STARTED : JOINED)
       return { taken }
     } finally {
