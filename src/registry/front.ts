@@ -15,6 +15,7 @@ import { Pipelined } from './pipelined.ts'
 import type { Registries } from './registries.ts'
 import { Requests } from './requests.ts'
 import { answer, type Passing, type RouteParts } from './routes.ts'
+import { sendQueuesOf } from './send-queues.ts'
 import { SlowClients } from './slow-clients.ts'
 import { Sockets } from './sockets.ts'
 import { type WriteParts, Writes } from './writes.ts'
@@ -102,7 +103,8 @@ export class Front implements AsyncDisposable {
     const onDropped = () => onRefused('tooManyConnections')
     this.#sockets = new Sockets(this.server, { clock, connections, perAddress, onDropped })
     const onSlow = () => onRefused('clientSlow')
-    this.#slow = new SlowClients({ clock, bytesPerS: minimumBytesPerS, owed: this.#sockets.owed, onSlow })
+    const { owed } = this.#sockets
+    this.#slow = new SlowClients({ clock, bytesPerS: minimumBytesPerS, owed, onSlow, sendQueuesOf })
     for (const event of ['request', 'checkContinue', 'checkExpectation']) {
       this.server.on(event, (request: IncomingMessage, response: ServerResponse) => this.#arrive(request, response))
     }
