@@ -25,7 +25,29 @@ function inUpstream(name: string, upstream: UpstreamConfig): Trouble[] {
     ...(isOtherName ? [{ path, says: `is another name of ${DOCKER_HUB}: say ${DOCKER_HUB} here`, isOfKey: true }] : []),
     ...upstream.accounts.flatMap((account, at) => inAccount(account, [...path, 'accounts', at])),
     ...repeatedEndpoints(upstream.endpoints ?? [], path),
+    ...HIDING_KEYS.flatMap((key) => vainPatterns(name, upstream[key], [...path, key])),
   ]
+}
+
+/** What these don't match is shown: a pattern of theirs that can match nothing is no harmless one. */
+const HIDING_KEYS = ['private', 'deny'] as const
+
+function vainPatterns(name: string, patterns: readonly string[], path: readonly string[]): Trouble[] {
+  return patterns.flatMap((pattern, at) => {
+    const why = whyVain(name, pattern)
+    return why === undefined
+      ? []
+      : [{ path: [...path, at], says: `is ${pattern}, which matches no repository: ${why}` }]
+  })
+}
+
+function whyVain(name: string, pattern: string): string | undefined {
+  if (/[A-Z]/.test(pattern)) return 'names are in lower case'
+  if (pattern.includes(':')) return 'names have no colon, and patterns here are not for tags'
+  if (/\/(?:\/|$)/.test(pattern)) return 'names have no empty part'
+  if (pattern.startsWith(`${name}/`)) return 'names are without their registry'
+  const isOfOnePart = /^[^/!(]+$/.test(pattern) && pattern !== '**'
+  return name === DOCKER_HUB && isOfOnePart ? 'names at docker.io have two parts, such as library/alpine' : undefined
 }
 
 const PASSWORD_KEYS = ['password', 'passwordFile', 'passwordEnv'] as const

@@ -125,6 +125,31 @@ const REFUSED: readonly (readonly [why: string, yaml: string, wanted: string])[]
     ':3: upstreams.a.io.push is true where private has patterns',
   ],
   [
+    'a private pattern in upper case',
+    'upstreams:\n  a.io:\n    private: [Team/**]',
+    ':3: upstreams.a.io.private[0] is Team/**, which matches no repository: names are in lower case',
+  ],
+  [
+    'a private pattern that ends in a slash',
+    'upstreams:\n  a.io:\n    private: [open/*, team/]',
+    ':3: upstreams.a.io.private[1] is team/, which matches no repository: names have no empty part',
+  ],
+  [
+    'a private pattern with the registry in it',
+    'upstreams:\n  a.io:\n    private: [a.io/team/**]',
+    ':3: upstreams.a.io.private[0] is a.io/team/**, which matches no repository: names are without their registry',
+  ],
+  [
+    'a private pattern for a tag',
+    'upstreams:\n  a.io:\n    private: ["team/app:v1"]',
+    ':3: upstreams.a.io.private[0] is team/app:v1, which matches no repository: names have no colon',
+  ],
+  [
+    'a denied name of one part at Docker Hub',
+    'upstreams:\n  docker.io:\n    deny: [alpine]',
+    ':3: upstreams.docker.io.deny[0] is alpine, which matches no repository: names at docker.io have two parts',
+  ],
+  [
     'what is private beside our own passwords',
     'access: { mode: htpasswd, htpasswd: x }\nupstreams:\n  a.io:\n    private: [team/**]',
     ':4: upstreams.a.io.private has patterns and access.mode is htpasswd',
