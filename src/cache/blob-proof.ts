@@ -1,12 +1,13 @@
 import type { Outside } from '../base/clock.ts'
-import { OciError } from '../base/errors.ts'
+import { OciError, ociErrorOf } from '../base/errors.ts'
 import type { Digest } from '../oci/digest.ts'
 import type { Repository } from '../oci/names.ts'
 import type { BlobHead } from '../upstream/told.ts'
-import { askable, type UpstreamOf } from './asks.ts'
+import { askable, isOutage, type UpstreamOf } from './asks.ts'
 import type { Links } from './links.ts'
 import { ABSENT_MS, DENIED_MS, keyOf, type Negatives } from './negatives.ts'
 import { type Ask, SharedAsks } from './shared-asks.ts'
+import { isLasting, REST_FIRST_MS } from './turns.ts'
 
 const NO_LIMIT_MS = 60_000
 
@@ -36,6 +37,24 @@ export class BlobProof {
     const end = await this.#asks.join(keyOf(repository, digest), start, NO_LIMIT_MS, signal)
     if (end) return end.value
     throw new OciError('upstreamSlow', 'the upstream takes too long to answer', { fault: 'slow' })
+  }
+
+  /**
+   * As `ask`, for what is held or on its way, in place of a fill: what fails is tried as often as a fill would try it,
+   * so that no client is told by the time which of the two it was (fault 75).
+   *
+   * @throws {OciError} as `ask`
+   */
+  async askForFill(repository: Repository, digest: Digest, signal: AbortSignal): Promise<BlobProved> {
+    try {
+      return await this.ask(repository, digest, signal)
+    } catch (thrown) {
+      const error = ociErrorOf(thrown)
+      if (!isOutage(error) || isLasting({ at: 'error', error })) throw error
+      const { clock, random } = this.#parts.outside
+      await clock.sleep(REST_FIRST_MS * random(), signal)
+      return await this.ask(repository, digest, signal)
+    }
   }
 
   forget(repository: Repository, digest: Digest): void {

@@ -151,7 +151,8 @@ export class Blobs implements AsyncDisposable {
       if (held && held !== 'unreadable') return held
       const sizeBytes = (await this.#parts.index.findDescriptor(repository, digest))?.sizeBytes
       for (let other = this.#findOfOtherSize(digest, sizeBytes); other; ) {
-        if (!isLinked) await this.#proof.ask(repository, digest, this.#closing.signal) // that it runs is told to few
+        // that it runs is not for everyone to see
+        if (!isLinked) await this.#proof.askForFill(repository, digest, this.#closing.signal)
         await other.ended // nothing is awaited after this: the next fill of the digest is ours
         other = this.#findOfOtherSize(digest, sizeBytes)
       }
@@ -174,7 +175,7 @@ export class Blobs implements AsyncDisposable {
     const { disk, log } = this.#parts
     if (!disk.find(digest)) return undefined
     // held and not linked: upstream is asked as if it were not held
-    if (!isLinked) await this.#proof.ask(repository, digest, this.#closing.signal)
+    if (!isLinked) await this.#proof.askForFill(repository, digest, this.#closing.signal)
     try {
       const blob = await disk.openBlob(digest, from.start)
       if (!blob) return undefined
@@ -239,7 +240,7 @@ export class Blobs implements AsyncDisposable {
     const reader = fill.enter()
     let taken: Seat | undefined
     try {
-      if (!isNew && !isLinked) await this.#proof.ask(repository, digest, this.#closing.signal)
+      if (!isNew && !isLinked) await this.#proof.askForFill(repository, digest, this.#closing.signal)
       if (!isNew) this.#parts.fills.lend(fill, this.#sourcesOf(repository, digest))
       const told = await this.#told(repository, digest, fill)
       if (!isNew && told.at === 'ended' && told.end.at === 'failed')

@@ -3,7 +3,7 @@ import type { Sources } from './sources.ts'
 
 /** Attempts at one source without progress before it is given up: before anyone was told a size, and after. */
 const ATTEMPTS_MAX = { untold: 2, told: 5 } as const
-const REST_FIRST_MS = 250
+export const REST_FIRST_MS = 250
 const REST_MAX_MS = 8_000
 
 /** Faults that the same source would only repeat. */
@@ -75,7 +75,8 @@ const worse = (one: Failing | undefined, other: Failing): Failing => (one && ran
 /** One source's 404 says nothing where another's failure hides what it has; a refusal says more than an absence. */
 const rankOf = (failing: Failing): number => ({ absent: 0, denied: 1, error: 2 })[failing.at]
 
-function isLasting(failing: Failing): boolean {
+/** Whether the same source would only repeat itself. */
+export function isLasting(failing: Failing): boolean {
   if (failing.at !== 'error') return true
   const { reason, fault } = failing.error
   return reason === 'accountSpent' || (fault !== undefined && LASTING.has(fault))

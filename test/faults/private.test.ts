@@ -87,6 +87,25 @@ test('fault 75: what bob asks of upstream is the same for what is held and for w
   expect(asked[0]).toEqual(asked[1])
 })
 
+test('fault 75: while upstream fails a digest that is held elsewhere takes the questions of one that is not', async () => {
+  const { registry, house, alice } = await startTenants()
+  const image = registry.addImage('team-a/app', 'v1', { layers: 1 })
+  const [layer = image.config] = image.layers
+  await alice.statusOf(`team-a/app/blobs/${layer.digest}`)
+  registry.behave({ match: /open.*blobs/, act: { status: 500, body: '{}' } })
+  const asked: number[] = []
+  const seen: unknown[] = []
+
+  for (const digest of [layer.digest, NOWHERE]) {
+    const from = registry.requests.length
+    seen.push(seenOf(await house.getBlob('open/app', digest)))
+    asked.push(registry.requests.slice(from).filter((each) => each.includes('/open/app/blobs/')).length)
+  }
+
+  expect(asked).toEqual([2, 2])
+  expect(seen[0]).toEqual(seen[1])
+})
+
 test("what is private takes credentials: without any a challenge, and what can't be read is none", async () => {
   const { registry, house } = await startTenants()
   registry.addImage('team-a/app', 'v1')
