@@ -6,6 +6,7 @@ import type { Bytes } from '../store/reader.ts'
 import type { CacheFacts } from './facts.ts'
 import type { Fill } from './fill.ts'
 import type { Aim, FillReader } from './fill-reader.ts'
+import { Sent } from './sent.ts'
 
 export type Span = { readonly start: number; readonly end: number }
 
@@ -15,6 +16,8 @@ export interface Seat {
   readonly facts: CacheFacts
   /** Whether the bytes that it gives unchecked are held as a blob by now. */
   readonly isKept: boolean
+  /** The checksum of a block of what it brings, once that is known; left out where what it gives was compared. */
+  readonly sumAt?: (index: number) => bigint | undefined
   /** The bytes of one aim, to be walked once from its start. */
   open(aim: Aim): Bytes
   /** Whether another seat may go on at `offset`, where this one failed. */
@@ -63,12 +66,14 @@ const GOES_OVER: ReadonlySet<string | undefined> = new Set(['digest', 'disk'])
 export class FillSeat implements Seat {
   readonly sizeBytes: number
   readonly facts: CacheFacts
+  readonly sumAt: (index: number) => bigint | undefined
   readonly #fill: Pick<Fill, 'isKept'>
   readonly #reader: FillReader
   #start = 0
 
-  constructor(fill: Pick<Fill, 'isKept'>, reader: FillReader, sizeBytes: number, facts: CacheFacts) {
+  constructor(fill: Pick<Fill, 'isKept' | 'sumAt'>, reader: FillReader, sizeBytes: number, facts: CacheFacts) {
     this.#fill = fill
+    this.sumAt = (index) => fill.sumAt(index)
     this.#reader = reader
     this.sizeBytes = sizeBytes
     this.facts = facts
@@ -108,6 +113,7 @@ export class BlobFound implements Bytes {
   #seat: Seat
   #bytes: Bytes | undefined
   #aim: Aim | undefined
+  #sent: Sent | undefined
   #seats = 1
   #isClosed = false
 
@@ -123,19 +129,17 @@ export class BlobFound implements Bytes {
   /** The bytes of one span, to be walked once from its start. */
   open(span: Span): Bytes {
     this.#aim = { ...span, isWhole: span.start === 0 && span.end === this.sizeBytes }
-    this.#bytes = this.#seat.open(this.#aim)
+    this.#opened(this.#aim)
     return this
   }
 
   async read(into: Buffer, offset: number, end: number): Promise<number> {
     for (;;) {
       if (this.#seat.isKept && end - offset > BEHIND_BYTES && this.#seats < SEATS_MAX) await this.#leaveKept(offset)
-      try {
-        return (await this.#bytes?.read(into, offset, end)) ?? 0
-      } catch (error) {
-        if (this.#isClosed || this.#seats === SEATS_MAX || !this.#seat.mayGoOn(offset, error)) throw error
-        await this.#goOver(offset, error)
-      }
+      const length = await this.#tryRead(into, offset, end)
+      if (length === undefined) continue
+      this.#sent?.take(into.subarray(0, length))
+      return length
     }
   }
 
@@ -144,6 +148,17 @@ export class BlobFound implements Bytes {
     this.#isClosed = true
     this.#left.reject(new OciError('internal', 'the client has left'))
     await this.#seat.close()
+  }
+
+  /** @returns undefined where another seat was taken instead */
+  async #tryRead(into: Buffer, offset: number, end: number): Promise<number | undefined> {
+    try {
+      return (await this.#bytes?.read(into, offset, end)) ?? 0
+    } catch (error) {
+      if (this.#isClosed || this.#seats === SEATS_MAX || !this.#seat.mayGoOn(offset, error)) throw error
+      await this.#goOver(offset, error)
+      return undefined
+    }
   }
 
   async #goOver(offset: number, error: unknown): Promise<void> {
@@ -176,8 +191,15 @@ export class BlobFound implements Bytes {
     }
     this.#seats += 1
     this.#seat = seat
-    this.#bytes = seat.open(aim)
+    this.#opened(aim)
     return true
+  }
+
+  /** What was given from a seat before is compared on: those who go over gave what was right, or nothing yet. */
+  #opened(aim: Aim): void {
+    this.#bytes = this.#seat.open(aim)
+    const { sumAt } = this.#seat
+    if (sumAt && !this.#sent?.hasBegun) this.#sent = new Sent(sumAt, aim, this.sizeBytes)
   }
 
   /** A client that leaves waits no longer; what comes for it then is closed. */

@@ -111,6 +111,11 @@ export class Fill implements Filled, Followed {
     return this.#readers.size
   }
 
+  /** The checksum of a block as it came; undefined where it has not been hashed yet. */
+  sumAt(index: number): bigint | undefined {
+    return this.#keeping.hash.sumAt(index)
+  }
+
   get monotonicMs(): number {
     return this.#parts.outside.clock.monotonicMs()
   }

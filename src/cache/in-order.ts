@@ -41,12 +41,18 @@ export class InOrderHash {
 
   /** Whether what was taken is the blob. To be asked once, at the end. */
   matches(): boolean {
+    this.#sums.end()
     return matches(this.#digest, this.#hasher)
   }
 
-  /** The checksums of what was taken. To be asked once, at the end. */
+  /** The checksums of what was taken. To be asked at the end. */
   sums(): Buffer {
     return this.#sums.end()
+  }
+
+  /** Of one block; undefined where the hash has not come to its end. */
+  sumAt(index: number): bigint | undefined {
+    return this.#sums.at(index)
   }
 
   #update(piece: Buffer): void {

@@ -33,7 +33,12 @@ export class Checksums {
     }
   }
 
-  /** Of all that was taken: eight bytes a block. To be asked once, at the end. */
+  /** Of one block, counted from where it began; undefined where not all of it was taken. */
+  at(index: number): bigint | undefined {
+    return this.#sums[index]
+  }
+
+  /** Of all that was taken: eight bytes a block. To be asked at the end, after which nothing is taken. */
   end(): Buffer {
     if (this.#begunBytes > 0) this.#endBlock()
     const sums = Buffer.alloc(this.#sums.length * SUM_BYTES)

@@ -1,7 +1,7 @@
 import { closeSync, openSync, readFileSync, readSync, statSync, utimesSync, writeSync } from 'node:fs'
 import { rename, rm, truncate, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { expect, test } from 'vitest'
+import { expect, test, vi } from 'vitest'
 import { type Clock, type Outside, systemOutside } from '../../src/base/clock.ts'
 import { MIB } from '../../src/base/units.ts'
 import { type Digest, hexOf } from '../../src/oci/digest.ts'
@@ -202,6 +202,37 @@ test('fault 36: a slow reader of a fill that has ended is given no byte that cha
 
   expect(message.complete && body.equals(bytes)).toBe(true)
   expect(await quarantined(house)).toBe(1)
+})
+
+test('fault 36: a byte that changes on the disk while its blob still fills is in no body that looks whole', async () => {
+  await using upstream = await startUpstream()
+  await using house = await startHouse(upstream)
+  const bytes = seededBytes(12, LONG_SIZE + 200 * 1024)
+  const digest = upstream.addBlob(bytes)
+  const read = Promise.withResolvers<void>()
+  upstream.behave({ match: /GET .*\/blobs\//, act: { until: read.promise } })
+  upstream.behave({ match: /GET .*\/blobs\//, act: { cutAfter: 10 * MIB }, times: 1 })
+  const message = await open(`${house.origin}/v2/library/a/blobs/${digest}`)
+  const spool = join(house.folder, 'spools', `sha256-${hexOf(digest)}`)
+  await vi.waitFor(() => expect(statSync(spool).size).toBeGreaterThanOrEqual(10 * MIB), { timeout: 10_000 })
+  flip(spool, 9 * MIB + 5) // by then more has come than what the sockets hold, and nobody read it
+
+  const pieces: Buffer[] = []
+  let left = 10 * MIB
+  try {
+    for await (const piece of message) {
+      pieces.push(piece)
+      left -= piece.length
+      if (left <= 0) read.resolve()
+    }
+  } catch {
+    read.resolve() // cut: `complete` says so
+  }
+
+  expect([message.complete, Buffer.concat(pieces).equals(bytes)]).not.toEqual([true, false])
+  await house.quiet()
+  const again = await house.getBlob('library/a', digest)
+  expect(again.isWhole && again.body.equals(bytes)).toBe(true)
 })
 
 test('fault 36: the tail of such a body waits for the digest of what upstream sends now', async () => {
