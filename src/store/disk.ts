@@ -100,13 +100,14 @@ export class Disk implements AsyncDisposable {
         await this.#turns.idle()
         this.#open.partAll()
       },
-      onOpened: ({ books }) => {
+      onOpened: ({ books, room }) => {
+        room.setCap(this.#cap) // it may have been changed meanwhile
         this.#touches = new Touches(books, outside.clock, this.#onError)
         this.#health.worked()
       },
     })
     this.#health = new DiskHealth({
-      findTrouble: () => this.#reopening.findTrouble(this.#cap),
+      findTrouble: () => this.#reopening.findTrouble(),
       shortBytes: (bytes) => this.shortBytes(bytes),
       probePath: `${parts.folder.spools}/${PROBE}`,
       clock: outside.clock,
@@ -153,6 +154,7 @@ export class Disk implements AsyncDisposable {
   setCap(cap: Cap): void {
     this.#parts.room.setCap(cap)
     this.#cap = cap
+    void this.#quarantine.trim()
   }
 
   /** For whoever makes room: so many bytes found none, and nothing that may be evicted is left. */

@@ -15,6 +15,8 @@ export class Quarantine {
   readonly #clock: Clock
   readonly #log: Log
   #setAside = 0
+  /** One at a time: two would each miss files that the other removes. */
+  #trimming: Promise<void> = Promise.resolve()
 
   constructor(folder: string, capBytes: () => number, clock: Clock, log: Log) {
     this.#folder = folder
@@ -34,11 +36,19 @@ export class Quarantine {
     this.#log.warn({ name, why }, 'a file was set aside')
     try {
       await rename(path, join(this.#folder, `${name}.${this.#clock.wallMs()}.${this.#setAside}`))
-      await this.#trim()
     } catch (error) {
       this.#log.warn({ name, error }, 'a file could not be set aside')
       await removeFile(path)
     }
+    await this.trim()
+  }
+
+  /** Makes it as small as it is to be by the cap of now. Never rejects. */
+  trim(): Promise<void> {
+    this.#trimming = this.#trimming
+      .then(() => this.#trim())
+      .catch((error) => this.#log.warn({ error }, 'what was set aside could not be looked through'))
+    return this.#trimming
   }
 
   /** The oldest go first. */

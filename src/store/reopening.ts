@@ -1,5 +1,4 @@
 import { existsSync } from 'node:fs'
-import type { Cap } from '../base/config.ts'
 import { DiskError, diskErrorOf } from './disk-error.ts'
 import { type DiskOptions, type DiskParts, openParts } from './disk-open.ts'
 import { isTorn } from './sqlite-file.ts'
@@ -63,7 +62,7 @@ export class Reopening {
   }
 
   /** Sets right what can be. Never rejects. @returns what can't be, or not yet */
-  async findTrouble(cap: Cap): Promise<DiskError | undefined> {
+  async findTrouble(): Promise<DiskError | undefined> {
     const { standing, folder } = this.#parts
     try {
       this.#isElsewhere = !standing.isHere()
@@ -71,14 +70,14 @@ export class Reopening {
       // an empty folder where a volume was mounted is no place to begin anew: it is there by mistake
       const isOurs = standing.isSameVolume() || existsSync(folder.books)
       if (!isOurs) return new DiskError('failed', `${folder.path} is not on the volume where it was`)
-      await this.#openAnew(cap)
+      await this.#openAnew()
       return undefined
     } catch (thrown) {
       return diskErrorOf(thrown, `opening ${folder.path} anew`)
     }
   }
 
-  async #openAnew(cap: Cap): Promise<void> {
+  async #openAnew(): Promise<void> {
     const { folder, books, spools, blobFolders } = this.#parts
     if (!this.#isClosed) {
       this.#options.log.warn({ folder: folder.path, torn: this.#areBooksTorn }, 'the folder is opened anew')
@@ -88,7 +87,7 @@ export class Reopening {
       books.abandon()
       await Promise.all([blobFolders.sha256.close(), blobFolders.sha512.close()])
     }
-    this.#parts = await openParts(folder, { ...this.#options, cap }, this.#hooks.onError)
+    this.#parts = await openParts(folder, this.#options, this.#hooks.onError)
     this.#areBooksTorn = false
     this.#isClosed = false
     this.#isElsewhere = false

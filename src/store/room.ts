@@ -32,7 +32,7 @@ export class Room {
     const volumeBytes = sizeOf(statfsSync(folder))
     this.#folder = folder
     this.#clock = clock
-    this.#capBytes = bytesOf(cap, volumeBytes)
+    this.#capBytes = bytesOf(cap, () => volumeBytes)
     this.freeKeptBytes = freeKeptBytes ?? Math.min(FREE_KEPT_BYTES, Math.floor(volumeBytes * FREE_KEPT_PART))
   }
 
@@ -42,7 +42,7 @@ export class Room {
 
   /** From now on so much may be taken; what is taken beyond it is short. @throws where the volume doesn't answer */
   setCap(cap: Cap): void {
-    this.#capBytes = bytesOf(cap, sizeOf(statfsSync(this.#folder)))
+    this.#capBytes = bytesOf(cap, () => sizeOf(statfsSync(this.#folder)))
   }
 
   /** Blobs, and what spools hold or have reserved. */
@@ -113,7 +113,7 @@ function findFreeBytes(folder: string): number | undefined {
   }
 }
 
-const bytesOf = (cap: Cap, volumeBytes: number): number =>
-  'bytes' in cap ? cap.bytes : Math.floor(volumeBytes * cap.ofVolume)
+const bytesOf = (cap: Cap, volumeBytes: () => number): number =>
+  'bytes' in cap ? cap.bytes : Math.floor(volumeBytes() * cap.ofVolume)
 
 const sizeOf = (volume: StatsFs): number => volume.blocks * volume.bsize

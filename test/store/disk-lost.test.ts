@@ -73,6 +73,20 @@ test('fault 38: another folder of ours in its place is taken as it is, and the o
   await disk[Symbol.asyncDispose]()
 })
 
+test('fault 38: a cap that is lowered while the folder is away or being opened anew holds from then on', async () => {
+  const { folder, clock, disk } = await given()
+  await rm(folder, { recursive: true })
+
+  disk.setCap({ bytes: 7e6 })
+  const before = disk.capBytes
+  clock.advance(5_000) // it is being opened anew from here on
+  disk.setCap({ bytes: 6e6 })
+  await looked(clock, () => disk.counts().blobs === 0 && !disk.isDegraded)
+
+  expect([before, disk.capBytes]).toEqual([7e6, 6e6])
+  await disk[Symbol.asyncDispose]()
+})
+
 test('fault 38: what is missing while the folder is away is not forgotten, and is there when it is back', async () => {
   const { folder, clock, disk } = await given()
   await rename(folder, `${folder}.away`)
