@@ -24,6 +24,22 @@ const VALUES = {
     'accounts[0].secret.name=docker-hub',
     'accounts[0].secret.key=password',
   ],
+  'a door of its own': ['config.access.mode=htpasswd', 'config.access.htpasswd=/run/millpond/access/htpasswd'],
+  'client certificates': [
+    'tls.secret=millpond-tls',
+    'config.access.mode=mtls',
+    'config.access.ca=/run/millpond/access/ca.crt',
+    'extraVolumes[0].name=access',
+    'extraVolumes[0].secret.secretName=millpond-access',
+    'extraVolumeMounts[0].name=access',
+    'extraVolumeMounts[0].mountPath=/run/millpond/access',
+  ],
+  'private repositories, bounds and a rate': [
+    'config.publicUrl=https://millpond.example',
+    'config.upstreams.registry\\.example.private[0]=team-*/**',
+    'config.limits.connections=100',
+    'config.disk.scrub=off',
+  ],
 } as const
 
 type Resource = { readonly kind: string; readonly data?: Readonly<Record<string, string>> }
