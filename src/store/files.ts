@@ -49,8 +49,7 @@ export class OpenFile {
   /** What changes with its content; asked at once. @throws the system's error */
   stamp(): string {
     if (this.#closing) throw closedError()
-    const { ino, size, mtimeMs } = fstatSync(this.#fd)
-    return `${ino} ${size} ${mtimeMs}`
+    return stampOf(fstatSync(this.#fd))
   }
 
   /** Reads the bytes from `offset` up to `end`, as many as `into` holds. @returns fewer only at the file's end */
@@ -124,6 +123,9 @@ export class OpenFile {
 
 /** As the kernel would say it of a closed descriptor; but this number may be another file's by now. */
 const closedError = (): Error => Object.assign(new Error('the file was closed'), { code: 'EBADF' })
+
+/** What of a file changes with its content, for all but a failing medium. */
+export const stampOf = ({ ino, size, mtimeMs }: Stats): string => `${ino} ${size} ${mtimeMs}`
 
 /** A new file of these bytes, on the medium. Whatever goes wrong, none is left. */
 export async function writeFlushed(path: string, bytes: Uint8Array): Promise<void> {

@@ -2,7 +2,7 @@ import { lstatSync } from 'node:fs'
 import type { Digest } from '../oci/digest.ts'
 import type { Stamp } from './checks.ts'
 import { DiskError, diskErrorOf } from './disk-error.ts'
-import { OpenFile, READ_ONLY } from './files.ts'
+import { OpenFile, READ_ONLY, stampOf } from './files.ts'
 
 /** A whole blob, open. While it is, it isn't evicted. */
 export type OpenBlob = AsyncDisposable & {
@@ -116,11 +116,11 @@ async function openRegular(path: string, sizeBytes: number): Promise<Opened | un
   return undefined
 }
 
-/** What of the file at `path` changes with its content; undefined where it is not the file of this inode. */
+/** Of the file at `path`; undefined where it is not the file of this inode. */
 function findStamp(path: string, inode: number): Stamp {
   try {
     const stats = lstatSync(path, { throwIfNoEntry: false })
-    return stats?.ino === inode ? `${stats.ino} ${stats.size} ${stats.mtimeMs}` : undefined
+    return stats?.ino === inode ? stampOf(stats) : undefined
   } catch {
     return undefined // a failing disk: what can't be asked is compared
   }

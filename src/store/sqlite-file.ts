@@ -1,7 +1,7 @@
 import { lstatSync, readFileSync, renameSync, rmSync } from 'node:fs'
 import SqliteDatabase, { type Database } from 'better-sqlite3'
 import { codeOf, DiskError } from './disk-error.ts'
-import { writePlain } from './files.ts'
+import { stampOf, writePlain } from './files.ts'
 
 /** Before it, several connections in WAL could corrupt a database ("WAL-reset bug", sqlite.org/wal.html). */
 const VERSION_MIN = [3, 51, 3] as const
@@ -53,10 +53,9 @@ export function closeNoted(db: Database, path: string): void {
   }
 }
 
-/** What of a file changes with its content, for all but a failing medium. */
 function findStamp(path: string): string | undefined {
   const stats = lstatSync(path, { throwIfNoEntry: false })
-  return stats && `${stats.ino} ${stats.size} ${stats.mtimeMs}`
+  return stats && stampOf(stats)
 }
 
 function findNoted(path: string): string | undefined {
