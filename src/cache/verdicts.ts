@@ -20,7 +20,7 @@ import { absentOf, type Confirming, type Question, type Said, saidTo, textOf } f
 /** Counted from when the request was sent that confirmed it. */
 const CONFIRMED_MS = 60_000
 const VERDICTS_MAX = 10_000
-/** Asks at a time: whoever makes up credentials is asked for as well. */
+/** Asks at a time. Whoever makes up credentials is asked for too, but takes no place of who was confirmed before. */
 const ASKS_MAX = 256
 /** Short of what an answer may take: what was asked for must still be got. */
 const PATIENCE_MS = 10_000
@@ -46,7 +46,7 @@ const REPOSITORY: Question = { of: 'tags' }
 export class Verdicts implements AsyncDisposable {
   readonly #parts: Parts
   readonly #negatives: Negatives
-  readonly #asks: SharedAsks<Told>
+  readonly #asks: Readonly<Record<'known' | 'strange', SharedAsks<Told>>>
   /** When the request was sent that confirmed it. Those that are over say who may hear of an outage. */
   readonly #yes = new LRUCache<string, number>({ max: VERDICTS_MAX })
   /** When a caller was refused last: nothing that was sent before confirms him. */
@@ -56,7 +56,8 @@ export class Verdicts implements AsyncDisposable {
   constructor(parts: Parts) {
     this.#parts = parts
     this.#negatives = new Negatives(parts.outside.clock)
-    this.#asks = new SharedAsks(parts.outside, this.#closing.signal)
+    const asks = () => new SharedAsks<Told>(parts.outside, this.#closing.signal)
+    this.#asks = { known: asks(), strange: asks() }
   }
 
   /** Whether memory alone tells that the repository may be shown: the hot path's question. */
@@ -103,7 +104,7 @@ export class Verdicts implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.#closing.abort(new OciError('upstreamResting', 'this cache is closing'))
-    await this.#asks.idle()
+    await Promise.all([this.#asks.known.idle(), this.#asks.strange.idle()])
   }
 
   /** What a caller came for is guarded whatever the patterns say now. */
@@ -139,11 +140,12 @@ export class Verdicts implements AsyncDisposable {
   async #said(repository: Repository, question: Question, signal: AbortSignal): Promise<Said> {
     const own = textOf(question)
     const isKnown = this.#yes.has(keyOf(repository, ''))
+    const asks = isKnown ? this.#asks.known : this.#asks.strange
     try {
       for (let turn = 0; ; turn++) {
         const what = turn < OTHERS_ASKS_MAX ? '' : own
         const start = async (ask: Ask) => ({ said: await this.#ask(repository, question, ask.signal), to: own })
-        const end = await this.#asks.join(this.#roomFor(keyOf(repository, what)), start, PATIENCE_MS, signal)
+        const end = await asks.join(roomIn(asks, keyOf(repository, what)), start, PATIENCE_MS, signal)
         if (!end) throw new OciError('upstreamSlow', 'the upstream takes too long to answer', { fault: 'slow' })
         const { said, to } = end.value
         if (said === 'yes' || to === own) return said
@@ -155,12 +157,6 @@ export class Verdicts implements AsyncDisposable {
       // who was never confirmed hears of no outage: he would be told more than that nothing is here
       throw isKnown ? error : absentOf(question)
     }
-  }
-
-  /** @throws {OciError} overloaded */
-  #roomFor(key: string): string {
-    if (this.#asks.count < ASKS_MAX || this.#asks.runningMs(key) > 0) return key
-    throw new OciError('overloaded', 'too many callers wait to be confirmed', { retryAfterMs: 5_000 })
   }
 
   /** Asks upstream, and remembers what it says. */
@@ -184,4 +180,10 @@ export class Verdicts implements AsyncDisposable {
     this.#negatives.remember(keyOf(repository, what), absentOf(question), said === 'denied' ? DENIED_MS : ABSENT_MS)
     return said
   }
+}
+
+/** @throws {OciError} overloaded */
+function roomIn(asks: SharedAsks<Told>, key: string): string {
+  if (asks.count < ASKS_MAX || asks.runningMs(key) > 0) return key
+  throw new OciError('overloaded', 'too many callers wait to be confirmed', { retryAfterMs: 5_000 })
 }

@@ -215,6 +215,21 @@ test('a caller who is limited, or slow upstream, rests nobody else', async () =>
   expect(house.judged).toEqual(['unconfirmed', 'yes'])
 })
 
+test('whoever makes up credentials takes no place of a caller who was confirmed before', async () => {
+  const { fake, house, as, get } = await given()
+  await get(ALICE)
+  house.clock.advance(60_000)
+  fake.behave({ match: ({ headers }) => headers.authorization === undefined, act: { delayMs: 40 } })
+  const strangers = Array.from({ length: 256 }, (_, at) => callerOf(`stranger ${at}`, new Secret('x')))
+  const waiting = strangers.map((each) => reasonOf(house.manifests.get(as(each), ofTag('v1'), NEVER)))
+
+  const again = await reasonOf(get(ALICE))
+  house.clock.advance(10_000)
+  await Promise.all(waiting)
+
+  expect(again).toBe('shown')
+})
+
 test('more callers at once than may be asked for are told to come again, all alike, and none waits for ever', async () => {
   const { fake, house, as, get } = await given()
   await get(ALICE)
