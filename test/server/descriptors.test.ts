@@ -37,9 +37,18 @@ async function setUp() {
     })
   const pid = millpond.child.pid ?? 0
   const limit = (descriptors: number) => execFileSync('prlimit', ['--pid', String(pid), `--nofile=${descriptors}:`])
-  /** The number that the next one would get. */
+  const opened = async () => new Set((await readdir(`/proc/${pid}/fd`)).map(Number))
+  await get('manifests/none')
+  await fake.stop()
+  await fake.start()
+  const atRest = (await opened()).size // what is open to upstream has gone, or goes and leaves fewer
+  /** The number that the next one would get, once what was closed is closed. */
   const nextFree = async () => {
-    const open = new Set((await readdir(`/proc/${pid}/fd`)).map(Number))
+    const open = await vi.waitFor(async () => {
+      const found = await opened()
+      expect(found.size).toBeLessThanOrEqual(atRest)
+      return found
+    }, 10_000)
     let number = 0
     while (open.has(number)) number += 1
     return number
