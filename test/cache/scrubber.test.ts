@@ -2,7 +2,7 @@ import { readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import { silentLog } from '../../src/base/log.ts'
-import { MIB } from '../../src/base/units.ts'
+import { KIB, MIB } from '../../src/base/units.ts'
 import { Scrubber } from '../../src/cache/scrubber.ts'
 import { hexOf } from '../../src/oci/digest.ts'
 import type { Disk } from '../../src/store/disk.ts'
@@ -91,6 +91,24 @@ test('a scrub reads no more than its rate, nothing in the first minute, and begi
   expect(metrics.bytes).toBe(6 * MIB)
   clock.advance(24 * 60 * MINUTE_MS)
   await until(() => metrics.bytes > 6 * MIB)
+})
+
+test('a blob of a few bytes costs a scrub as much of its rate as one of 64 KiB', async () => {
+  await using disk = await openDisk(await newFolder())
+  await holdSorted(disk, 40, 100)
+  const [clock, metrics] = [new HandClock(), new Counted()]
+  await using scrubber = scrubberOf(disk, clock, metrics)
+
+  scrubber.start()
+  clock.advance(MINUTE_MS)
+  const beganMs = clock.monotonicMs()
+  await until(() => {
+    clock.advance(1)
+    return disk.walk.findNote('scrub')?.includes('"isOver":true') === true
+  })
+
+  expect(metrics.bytes).toBe(40 * 100)
+  expect(clock.monotonicMs() - beganMs).toBeGreaterThanOrEqual((40 * 64 * KIB * 1000) / RATE)
 })
 
 test('a scrub that was stopped goes on where it was, also in the midst of a blob', async () => {
