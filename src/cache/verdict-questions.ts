@@ -22,9 +22,9 @@ export type Said = 'yes' | 'absent' | 'denied'
 /** What upstream is asked for on a caller's behalf. */
 export type Confirming = Pick<Asks, 'headManifest' | 'getManifest' | 'headBlob' | 'getTags'>
 
-/** Tells questions apart. */
+/** Tells questions apart; a tag has no slash. */
 export function textOf(question: Question): string {
-  if (question.of === 'tags') return question.of
+  if (question.of === 'tags') return 'tags/list'
   if (question.of !== 'manifest') return `${question.of}/${question.digest}`
   return 'tag' in question.reference ? question.reference.tag : question.reference.digest
 }

@@ -215,6 +215,15 @@ test('a caller who is limited, or slow upstream, rests nobody else', async () =>
   expect(house.judged).toEqual(['unconfirmed', 'yes'])
 })
 
+test('that there is no tag of the name tags hides no list of tags', async () => {
+  const { house, as, get } = await given()
+
+  const absent = await reasonOf(get(ALICE, ofTag('tags')))
+  const listed = await reasonOf(house.listings.tags(as(ALICE), {}, NEVER))
+
+  expect([absent, listed]).toEqual(['manifestUnknown', 'shown'])
+})
+
 test('whoever makes up credentials takes no place of a caller who was confirmed before', async () => {
   const { fake, house, as, get } = await given()
   await get(ALICE)
