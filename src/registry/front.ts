@@ -79,12 +79,15 @@ export class Front implements AsyncDisposable {
   readonly #slow: SlowClients
   readonly #pipelined = new Pipelined()
   #handle: RequestListener = () => undefined
+  /** By whose authorities the clients are judged that are connected. */
+  #clientCa: string
 
   constructor(parts: FrontParts) {
     const { clock, log, onDone, onRefused } = parts
     this.#parts = parts
     this.#routes = { ...parts, requests: new Requests(parts.registries) }
     this.#limits = { ...LIMITS, ...parts.limits }
+    this.#clientCa = String(parts.tls?.clientCa)
     this.#access = parts.access ?? OPEN
     const challenger = parts.realm ?? this.#access
     const challengeOf = (request: IncomingMessage) => challenger.challengeOf(request)
@@ -131,11 +134,14 @@ export class Front implements AsyncDisposable {
 
   /**
    * From now on another certificate is shown to those who come, and what was remembered of requests is judged anew.
+   * Where other authorities count for clients, whoever is connected comes again.
    * @throws the library's error where the PEM is of no use: the old one is shown
    */
   renew(tls: FrontTls | undefined): void {
     if (tls && this.server instanceof https.Server) this.server.setSecureContext(tlsOf(tls, this.#limits))
     this.#routes.requests.forget()
+    if (String(tls?.clientCa) !== this.#clientCa) this.#sockets.closeAll()
+    this.#clientCa = String(tls?.clientCa)
   }
 
   /** Takes no one new, closes idle and silent connections, and waits for answers under way, 30 s at most (fault 84). */

@@ -62,12 +62,17 @@ export class Sockets {
     return [...this.#owed.values()].includes(socket)
   }
 
+  /** Closes each connection that is open now, once it is owed nothing: what it writes leaves. */
+  closeAll(): void {
+    for (const [response, socket] of this.#owed) response.once('close', () => socket.destroySoon())
+    const owed = new Set(this.#owed.values())
+    for (const { socket } of this.#open.values()) if (!owed.has(socket)) socket.destroySoon()
+  }
+
   /** Resolves when every connection has closed, by itself or at `waitMs`. */
   async drain(waitMs: number): Promise<void> {
     const closed = new Promise<void>((resolve) => this.#server.close(() => resolve()))
-    for (const [response, socket] of this.#owed) response.once('close', () => socket.destroySoon())
-    const owed = new Set(this.#owed.values())
-    for (const { socket } of this.#open.values()) if (!owed.has(socket)) socket.destroySoon() // what it writes leaves
+    this.closeAll()
     const cancel = this.#parts.clock.after(waitMs, () => {
       for (const { socket } of this.#open.values()) socket.destroy()
     })

@@ -132,3 +132,19 @@ test('when the authorities are read again, the new ones count for who comes, and
   expect([before.status, old.status, own.status]).toEqual(['200', '403', '200'])
   expect([resumed.status, resumed.isReused]).toEqual(['403', false])
 })
+
+test('when the authorities are read again and are others, whoever is connected has to come again', async () => {
+  const { house, clientsFile } = await guarded()
+  const { hostname: host, port } = new URL(house.origin)
+  const socket = connect({ host, port: Number(port), ...ofClient(CLIENT_TLS.good) })
+  onTestFinished(() => void socket.destroy())
+  const before = await firstStatus(socket)
+  house.server.reload(house.config)
+  const whileTheSame = await firstStatus(socket)
+
+  await writeFile(clientsFile, TEST_TLS.cert)
+  house.server.reload(house.config)
+  await once(socket, 'close')
+
+  expect([before, whileTheSame]).toEqual(['200', '200'])
+})
