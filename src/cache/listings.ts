@@ -49,7 +49,7 @@ type Parts = {
   readonly upstreamOf: UpstreamOf
   readonly index: Pick<
     Index,
-    'findListing' | 'putListing' | 'forgetListings' | 'tagsOf' | 'referrersOf' | 'findResolution'
+    'findListing' | 'putListing' | 'forgetListings' | 'tagsOf' | 'referrersOf' | 'findResolution' | 'mayShow'
   >
   readonly verdicts: Pick<Verdicts, 'under' | 'isForAll'>
   readonly outside: Outside
@@ -69,6 +69,8 @@ type Wanted = {
   readonly absent: () => OciError
   /** By what name that word is kept for an outage; without one, it makes all that is kept of the repository untrue. */
   readonly absence: string | undefined
+  /** What the list is about, where it is about a manifest. */
+  readonly subject: Digest | undefined
 }
 
 /** The API is there for the whole repository or not at all: with it, an unknown digest has an empty list. */
@@ -101,6 +103,7 @@ export class Listings implements AsyncDisposable {
       local: () => this.#knownTags(repository, page),
       absent: repositoryUnknown,
       absence: undefined,
+      subject: undefined,
     }
     const { verdicts } = this.#parts
     return await verdicts.under(repository, { of: 'tags' }, signal, () => this.#listed(repository, wanted, signal))
@@ -122,6 +125,7 @@ export class Listings implements AsyncDisposable {
       local: (isAbsent) => this.#knownReferrers(repository, digest, query.artifactType, isAbsent),
       absent: manifestUnknown,
       absence: REFERRERS_API,
+      subject: digest,
     }
     const question = { of: 'referrers', digest } as const
     return await this.#parts.verdicts.under(repository, question, signal, () =>
@@ -199,10 +203,13 @@ export class Listings implements AsyncDisposable {
     if (!repository.as) await this.#tried(this.#parts.index.forgetListings(repository))
   }
 
-  async #absent(repository: Repository, { absence }: Wanted, { signal }: Ask): Promise<void> {
-    if (!(await this.#parts.verdicts.isForAll(repository, signal))) return
-    if (absence === undefined) await this.#tried(this.#parts.index.forgetListings(repository))
-    else await this.#absences.remember(repository, absence)
+  /** Names that anyone makes up leave nothing on the disk: an absence is kept where its subject is shown. */
+  async #absent(repository: Repository, { absence, subject }: Wanted, { signal }: Ask): Promise<void> {
+    const { index, verdicts } = this.#parts
+    if (!(await verdicts.isForAll(repository, signal))) return
+    if (absence === undefined) await this.#tried(index.forgetListings(repository))
+    else if (subject && (await this.#tried(index.mayShow(repository, subject))))
+      await this.#absences.remember(repository, absence)
   }
 
   async #knownTags(repository: Repository, page: Page) {

@@ -260,5 +260,9 @@ const listingQueries = (db: Kysely<Tables>) => ({
           .limit(kept),
       ),
 
+  /** Each that is put has the highest rowid, so these are the ones put last; no walk over those that stay. */
+  trimAllListings: (kept: number) =>
+    db.deleteFrom('listings').where(sql`rowid`, '<=', sql<number>`(select max(rowid) from listings) - ${kept}`),
+
   forgetListings: (repository: number) => db.deleteFrom('listings').where('repository', '=', repository),
 })

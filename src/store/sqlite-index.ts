@@ -17,6 +17,7 @@ const REPOSITORIES_CACHED_MAX = 10_000
 const HISTORY_MAX = 100
 /** Listings of one repository: each page and filter asked for is one. */
 const LISTINGS_MAX = 64
+const LISTINGS_IN_ALL_MAX = 10_000
 const REFERRERS_MAX = 1_000
 /** Children a transaction: the loop goes on between two. */
 const SLICE = 50
@@ -172,6 +173,7 @@ export class SqliteIndex implements Index {
       this.#ask.forgetListing(number, key)
       this.#ask.addListing(number, key, bytes, contentType, link ?? null, filters ?? null, confirmedMs)
       this.#ask.trimListings(number, LISTINGS_MAX)
+      this.#ask.trimAllListings(LISTINGS_IN_ALL_MAX)
     })
   }
 

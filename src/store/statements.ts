@@ -40,6 +40,7 @@ export function statementsOf(on: On, queries: Queries) {
     forgetListing: prepareTell(on, queries.forgetListing, NUMBER, TEXT),
     addListing: prepareTell(on, queries.addListing, NUMBER, TEXT, BYTES, TEXT_2, TEXT_3, TEXT_4, OTHER),
     trimListings: prepareTell(on, queries.trimListings, NUMBER, OTHER),
+    trimAllListings: prepareTell(on, queries.trimAllListings, NUMBER),
     forgetListings: prepareTell(on, queries.forgetListings, NUMBER),
   }
 }

@@ -131,3 +131,15 @@ async function overwritePages(path: string): Promise<void> {
   await using file = await open(path, 'r+')
   for (let page = 1; page < 8; page += 1) await file.write(Buffer.alloc(4_000, 'x'), 0, 4_000, page * 4_096)
 }
+
+test('fault 90: of all repositories together the listings put last are kept, so many and no more', async () => {
+  await using index = await openSqliteIndex(await newFolder(), silentLog)
+  const listing = { bytes: Buffer.from('{}'), contentType: 'a/b', link: undefined, filters: undefined, confirmedMs: 1 }
+  const repositories = Array.from({ length: 10_001 }, (_, place) => repositoryOf('docker.io', `library/r${place}`))
+  for (const repository of repositories) await index.putListing(repository, 'tags', listing)
+
+  const places = [0, 1, 10_000]
+  const found = await Promise.all(places.map((place) => index.findListing(repositories[place] ?? alpine, 'tags')))
+
+  expect(found.map((each) => each !== undefined)).toEqual([false, true, true])
+})
