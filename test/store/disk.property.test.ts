@@ -14,12 +14,17 @@ const CONTENTS = [contentOf(1, 1_100_000), contentOf(2, 40_000), contentOf(3, 50
 const FILLING = 1
 const ACTS = ['put', 'put', 'read', 'read', 'read', 'remove', 'verify', 'replace', 'truncate', 'unlink'] as const
 
-type Act = { readonly act: (typeof ACTS)[number]; readonly which: number; readonly turns: number }
+/** The next act comes after so many turns of the loop, or once all is done. */
+type Act = {
+  readonly act: (typeof ACTS)[number]
+  readonly which: number
+  readonly turns: number | 'all'
+}
 
 const act: fc.Arbitrary<Act> = fc.record({
   act: fc.constantFrom(...ACTS),
   which: fc.nat(CONTENTS.length - 1),
-  turns: fc.nat(6),
+  turns: fc.oneof(fc.nat(6), fc.nat(60), fc.constant('all' as const)),
 })
 
 /** A client that takes a piece a turn: what it gets is right, up to where it is told of something wrong. */
@@ -84,7 +89,8 @@ test('whatever is kept, read, evicted, verified and spoilt at once, no wrong byt
       const done: Promise<unknown>[] = []
       for (const [at, each] of acts.entries()) {
         done.push(perform(disk, folder, each, at))
-        for (let left = each.turns; left > 0; left--) await turn()
+        if (each.turns === 'all') await Promise.all(done)
+        else for (let left = each.turns; left > 0; left--) await turn()
       }
       await Promise.all(done)
 
