@@ -54,10 +54,7 @@ const plainOf = (config: Config): Config => ({
 })
 
 const isReloaded = (path: readonly string[]): boolean =>
-  RELOADED.some((key) => {
-    const parts = key.split('.')
-    return parts.length <= path.length && parts.every((part, at) => part === '*' || part === path[at])
-  })
+  RELOADED.some((key) => key.split('.').every((part, at) => part === '*' || part === path[at]))
 
 /** Down to whole upstreams, lists and plain values. */
 function changedIn(before: unknown, after: unknown, path: readonly string[]): readonly (readonly string[])[] {
