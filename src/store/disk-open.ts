@@ -53,6 +53,7 @@ export async function openParts(
   refuseNetwork(folder.path, (options.typeOf ?? typeOfVolume)(folder.path), log)
   makeRoomToStart(folder, log)
   const { books, isNew } = openBooks(folder, outside.clock.wallMs(), log)
+  const standing = standingOf(folder) // in the same turn: what comes in its place from here on is seen
   try {
     const bootId = bootIdOf()
     await settleLastRun(folder, books, isNew, bootId, outside.clock.wallMs(), log)
@@ -61,7 +62,7 @@ export async function openParts(
     const kept = await findSpools(folder, bootId, log)
     const spools = new Spools({ folder, room, clock: outside.clock, bootId, kept, onError })
     const blobFolders = { sha256: await openBlobs(folder, 'sha256'), sha512: await openBlobs(folder, 'sha512') }
-    return { folder, books, room, spools, blobFolders, standing: standingOf(folder) }
+    return { folder, books, room, spools, blobFolders, standing }
   } catch (thrown) {
     books.close()
     throw diskErrorOf(thrown, `opening ${folder.path}`)

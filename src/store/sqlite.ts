@@ -46,6 +46,7 @@ async function openOrBegin(folder: string, log: Log, migrations: Migrations): Pr
 
 async function openAt(path: string, migrations: Migrations): Promise<OpenedIndex> {
   const { db } = openExclusively(path)
+  const standing = new Standing(path) // in the same turn: what comes in its place from here on is seen
   try {
     const kysely = new Kysely<Tables>({ dialect: new SqliteDialect({ database: db }) })
     await migrateInOne(db, kysely, path, migrations)
@@ -54,7 +55,7 @@ async function openAt(path: string, migrations: Migrations): Promise<OpenedIndex
       if (isTorn(thrown)) told.isTorn = true
     }
     const ask = statementsOf({ db, onError }, queriesOf(kysely))
-    return { db, path, ask, told, standing: new Standing(path) }
+    return { db, path, ask, told, standing }
   } catch (error) {
     db.close()
     throw error

@@ -1,3 +1,4 @@
+import { renameSync } from 'node:fs'
 import { open, readdir, rename, rm, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { expect, test, vi } from 'vitest'
@@ -71,6 +72,25 @@ test('fault 38: another folder of ours in its place is taken as it is, and the o
   expect((await readAll(disk, two.digest))?.equals(two.bytes)).toBe(true)
   expect(disk.isDegraded).toBe(false)
   await disk[Symbol.asyncDispose]()
+})
+
+test('fault 38: a folder that gives way to another while it is being opened is left for that one', async () => {
+  const { folder, clock, disk } = await given()
+  await disk[Symbol.asyncDispose]()
+  {
+    await using other = await openDisk(`${folder}.other`)
+    await fill(other, two)
+  }
+
+  const opening = openDisk(folder, { outside: { clock, random: () => 0 } })
+  renameSync(folder, `${folder}.away`) // its books are open by now, and it is not done
+  renameSync(`${folder}.other`, folder)
+  const again = await opening
+  await looked(clock, () => again.find(two.digest) !== undefined)
+
+  expect(again.find(one.digest)).toBeUndefined()
+  expect((await readAll(again, two.digest))?.equals(two.bytes)).toBe(true)
+  await again[Symbol.asyncDispose]()
 })
 
 test('fault 38: a cap that is lowered while the folder is away or being opened anew holds from then on', async () => {

@@ -1,3 +1,4 @@
+import { renameSync } from 'node:fs'
 import { lstat, mkdir, open, readdir, rename, rm, symlink, truncate, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import SqliteDatabase from 'better-sqlite3'
@@ -47,6 +48,21 @@ test('fault 34: an index deleted while running is opened anew where the disk is,
   await index[Symbol.asyncDispose]()
   await using again = await openSqliteIndex(folder, silentLog)
   expect(await again.findResolution(alpine, tagOf('latest'))).toMatchObject({ confirmedMs: 2_000 })
+})
+
+test('fault 38: an index whose folder gives way to another while it is being opened is opened anew there', async () => {
+  const [folder, other] = [await folderWithIndex(), await newFolder()]
+  await writeFile(join(other, 'disk.sqlite'), '')
+
+  const opening = openSqliteIndex(folder, silentLog)
+  renameSync(folder, `${folder}.away`)
+  renameSync(other, folder)
+  await using index = await opening
+  await index.look()
+
+  expect(await index.findResolution(alpine, tagOf('latest'))).toBeUndefined()
+  expect((await lstat(join(folder, 'index.sqlite'))).isFile()).toBe(true)
+  await rm(`${folder}.away`, { recursive: true })
 })
 
 test('fault 34: an index that turns out to be torn while running is set aside and begun anew', async () => {
