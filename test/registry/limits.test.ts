@@ -238,6 +238,29 @@ test('fault 21: a client that stops reading is cut a minute later, one that read
   expect(house.done).toMatchObject([{ outcome: 'left' }, { outcome: 'left' }])
 })
 
+test('fault 21: a client that has taken all there is waits for the rest, however long that takes to come', async () => {
+  const clock = new HandClock()
+  const rest = Promise.withResolvers<void>()
+  const answerBlob = async (exchange: Exchange): Promise<void> => {
+    exchange.start(200, ['Content-Length', '10'], HIT)
+    await exchange.write(Buffer.alloc(5))
+    await rest.promise
+    await exchange.write(Buffer.alloc(5))
+    exchange.end()
+  }
+  await using house = await startFront({ clock, answerBlob })
+  const client = await asked(house.port, `GET ${BLOB} HTTP/1.1\r\nHost: x\r\n\r\n`)
+  await until(() => client.bytesRead > 0)
+
+  for (let ms = 0; ms < 180_000; ms += 5_000) await look(clock)
+  rest.resolve()
+  await until(() => house.done.length > 0)
+
+  expect(house.refused).toEqual([])
+  expect(house.done).toMatchObject([{ status: 200, bytes: 10, outcome: 'hit' }])
+  client.destroy()
+})
+
 test('fault 21: a client on a thin line is left alone, though the kernel takes nothing more for it in a minute', async () => {
   const clock = new HandClock()
   const begun: Exchange[] = []
