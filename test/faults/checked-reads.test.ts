@@ -99,7 +99,7 @@ for (const { when, isStopped } of STOPS) {
       for (const { path, bytes } of held) expect(readFileSync(path).equals(bytes)).toBe(true)
     })
 
-    test(`fault 36: … and with upstream down, asked for ${what}, never a body that looks whole and is wrong`, async () => {
+    test(`fault 36: … ${when}, and with upstream down, asked for ${what}, never a body that looks whole and is wrong`, async () => {
       await using upstream = await startUpstream()
       await using house = await startHouse(upstream)
       const held = await holdOneForEach(house, upstream, SIZE)

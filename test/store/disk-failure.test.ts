@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process'
-import { mkdir, readdir, readFile, rename, writeFile } from 'node:fs/promises'
+import { mkdir, open, readdir, readFile, rename, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
@@ -155,6 +155,23 @@ test('a blob that is set aside is gone for those who come, and in the quarantine
   await fill(disk, blob)
   expect((await readAll(disk, blob.digest))?.equals(blob.bytes)).toBe(true)
   expect(disk.counts().quarantined).toBe(1)
+})
+
+test('fault 36: a reader whose file went wrong has nothing set aside of what another fill brought since', async () => {
+  const folder = await newFolder()
+  await using disk = await openDisk(folder)
+  await fill(disk, blob)
+  await using reader = await disk.openBlob(blob.digest)
+  await using file = await open(join(folder, 'blobs', 'sha256', hexOf(blob.digest)), 'r+')
+  const into = Buffer.alloc(blob.bytes.length)
+  expect(await reader?.read(into, 0, into.length)).toBe(into.length)
+  await fill(disk, blob)
+  await file.write(Buffer.alloc(100), 0, 100, 50)
+
+  await expect(reader?.read(into, 0, into.length)).rejects.toMatchObject({ name: 'DiskError', kind: 'wrong' })
+
+  expect(disk.counts()).toMatchObject({ blobs: 1, quarantined: 0 })
+  expect((await readAll(disk, blob.digest))?.equals(blob.bytes)).toBe(true)
 })
 
 test('fault 4: a spool that is set aside is closed, and the next one of its digest is new', async () => {
