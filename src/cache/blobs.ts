@@ -112,12 +112,15 @@ export class Blobs implements AsyncDisposable {
 
   async #head(repository: Repository, digest: Digest, signal: AbortSignal): Promise<BlobHeadFound> {
     const { links, disk, fills, index } = this.#parts
-    const sizeBytes = disk.find(digest)?.sizeBytes ?? fills.find(digest)?.sizeBytes
-    if (sizeBytes !== undefined && (await links.mayShow(repository, digest))) return { sizeBytes, facts: HIT }
+    if (await links.mayShow(repository, digest)) {
+      const sizeBytes = (await this.#findHeldSize(digest)) ?? fills.find(digest)?.sizeBytes
+      if (sizeBytes !== undefined) return { sizeBytes, facts: HIT }
+    }
     this.#negatives.check(keyOf(repository, digest))
     const proved = await this.#proof.ask(repository, digest, signal)
     const facts: CacheFacts = { hit: false, fwd: 'uri-miss', fwdStatus: 200 }
-    const told = sizeBytes ?? proved.sizeBytes ?? (await index.findDescriptor(repository, digest))?.sizeBytes
+    const known = disk.find(digest)?.sizeBytes ?? fills.find(digest)?.sizeBytes ?? proved.sizeBytes
+    const told = known ?? (await index.findDescriptor(repository, digest))?.sizeBytes
     if (told !== undefined) return { sizeBytes: told, facts }
     const found = await this.open(
       repository,
@@ -165,6 +168,17 @@ export class Blobs implements AsyncDisposable {
     throw last ?? new OciError('upstreamFailed', 'the blob could not be fetched')
   }
 
+  /** Of what a GET would find: a row alone says nothing of its file. */
+  async #findHeldSize(digest: Digest): Promise<number | undefined> {
+    if (!this.#parts.disk.find(digest)) return undefined
+    try {
+      await using blob = await this.#parts.disk.openBlob(digest)
+      return blob?.sizeBytes
+    } catch (error) {
+      return this.#unreadable(digest, error)
+    }
+  }
+
   async #openHeld(
     repository: Repository,
     digest: Digest,
@@ -172,7 +186,7 @@ export class Blobs implements AsyncDisposable {
     from: Beginning,
     came: CacheFacts | undefined,
   ): Promise<Seat | 'unreadable' | undefined> {
-    const { disk, log } = this.#parts
+    const { disk } = this.#parts
     if (!disk.find(digest)) return undefined
     // held and not linked: upstream is asked as if it were not held
     if (!isLinked) await this.#proof.askForFill(repository, digest, this.#closing.signal)
@@ -183,10 +197,14 @@ export class Blobs implements AsyncDisposable {
       if (blob.sizeBytes <= SMALL_BYTES_MAX) void this.#remember(digest)
       return new DiskSeat(blob, came ?? (isLinked ? HIT : { hit: false, fwd: 'uri-miss', fwdStatus: 200 }))
     } catch (error) {
-      if (!(error instanceof DiskError)) throw error
-      log.warn({ digest, error }, 'a held blob could not be opened')
+      this.#unreadable(digest, error)
       return 'unreadable' // upstream still has it
     }
+  }
+
+  #unreadable(digest: Digest, error: unknown): undefined {
+    if (!(error instanceof DiskError)) throw error
+    this.#parts.log.warn({ digest, error }, 'a held blob could not be opened')
   }
 
   /** A fill whose starter knows another size ends without us: one of the two was lied to. */

@@ -35,7 +35,7 @@ export class Htpasswd implements Access {
   readonly #queue: CheckQueue
   readonly #right = new LRUCache<string, Verdict>({ max: VERDICTS_MAX })
   readonly #wrong = new LRUCache<string, Verdict>({ max: VERDICTS_MAX })
-  readonly #underWay = new Map<string, Promise<Refusal>>()
+  readonly #underWay = new Map<string, { readonly users: Users; readonly ended: Promise<Refusal> }>()
   /** Another in each process. One call costs a twentieth of an Hmac object's. */
   readonly #key = randomBytes(32).toString('latin1')
 
@@ -64,10 +64,12 @@ export class Htpasswd implements Access {
       return known.isRight ? undefined : wrong()
     }
     const underWay = this.#underWay.get(key)
-    if (underWay) return underWay
-    const check = this.#check(key, authorization, from, users).finally(() => this.#underWay.delete(key))
-    this.#underWay.set(key, check)
-    return check
+    if (underWay?.users === users) return underWay.ended
+    const ended = this.#check(key, authorization, from, users).finally(() => {
+      if (this.#underWay.get(key)?.ended === ended) this.#underWay.delete(key)
+    })
+    this.#underWay.set(key, { users, ended })
+    return ended
   }
 
   /** Never rejects. A name that nobody has costs what a wrong password costs: its time tells nothing. */
@@ -79,6 +81,7 @@ export class Htpasswd implements Access {
       const isMatch = await this.#queue.run(from, () => this.#parts.verify(given.password, hash ?? decoyOf(users)))
       const isRight = isMatch && hash !== undefined
       const endMs = this.#parts.clock.monotonicMs() + VERDICT_MS
+      this.#right.delete(key)
       const places = isRight ? this.#right : this.#wrong
       places.set(key, { isRight, users, endMs })
       return isRight ? undefined : wrong()

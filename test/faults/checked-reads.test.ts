@@ -110,7 +110,9 @@ for (const { when, isStopped } of STOPS) {
       if (isStopped) await house.start()
 
       for (const { how, digest, bytes } of held) {
+        const head = how === 'removed' ? await house.getBlob('library/a', digest, { method: 'HEAD' }) : undefined
         const answer = await house.getBlob('library/a', digest, { headers: range })
+        expect(head?.status ?? 502, how).toBe(502)
         expect(isAnsweredWhole(answer), how).toBe(false)
         if (answer.status < 300)
           expect(answer.body.equals(bytes.subarray(from, from + answer.body.length)), how).toBe(true)

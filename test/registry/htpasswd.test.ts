@@ -98,6 +98,18 @@ test('a verdict by a file that changed meanwhile is not remembered for the new o
   expect(checks).toHaveLength(2)
 })
 
+test('who asks while a check by the file as it was is under way is judged by the new one', async () => {
+  const { file, checks, ask } = doorOf()
+  const asked = ask(basicOf('ann:right'))
+  file.value = new Map([['bob', hash]])
+
+  const joined = await ask(basicOf('ann:right'))
+  await asked
+
+  expect(joined).toBe('unauthorized')
+  expect(checks).toHaveLength(2)
+})
+
 for (const [why, authorization] of [
   ['nothing', undefined],
   ['another scheme', 'Bearer abc'],
