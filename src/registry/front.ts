@@ -268,8 +268,13 @@ function tlsOf({ cert, key, clientCa }: FrontTls, { headMs }: Limits): https.Ser
 }
 
 /** What node lets through though it is no request of HTTP/1.1 or 1.0 (fault 67). */
-function misfitOf({ httpVersionMajor, rawHeaders }: IncomingMessage): OciError | undefined {
+function misfitOf({ httpVersionMajor, httpVersionMinor, headers, rawHeaders }: IncomingMessage): OciError | undefined {
   if (httpVersionMajor !== 1) return new OciError('requestInvalid', 'only HTTP/1.1 and HTTP/1.0 are spoken here')
+  // another coding, or any in HTTP/1.0, is framed by no two readers alike (RFC 9112 §6.1)
+  const coding = headers['transfer-encoding']
+  if (coding !== undefined && (httpVersionMinor === 0 || coding.toLowerCase() !== 'chunked')) {
+    return new OciError('requestInvalid', 'the one transfer coding that is understood here is chunked')
+  }
   return hasTwoHosts(rawHeaders) ? new OciError('requestInvalid', 'a request has one Host') : undefined
 }
 
