@@ -148,6 +148,7 @@ export class Resolutions {
   }
 
   restingOf(repository: Repository, tag: Tag): Resting | undefined {
+    if (this.#resting.size === 0) return undefined // a hit is spared the making of a key
     return this.#resting.get(keyOf(repository, tag))
   }
 
