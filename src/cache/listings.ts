@@ -203,13 +203,18 @@ export class Listings implements AsyncDisposable {
     if (!repository.as) await this.#tried(this.#parts.index.forgetListings(repository))
   }
 
-  /** Names that anyone makes up leave nothing on the disk: an absence is kept where its subject is shown. */
+  /** Names that anyone makes up leave nothing on the disk: an absence is kept where upstream has shown something. */
   async #absent(repository: Repository, { absence, subject }: Wanted, { signal }: Ask): Promise<void> {
-    const { index, verdicts } = this.#parts
-    if (!(await verdicts.isForAll(repository, signal))) return
-    if (absence === undefined) await this.#tried(index.forgetListings(repository))
-    else if (subject && (await this.#tried(index.mayShow(repository, subject))))
-      await this.#absences.remember(repository, absence)
+    if (!(await this.#parts.verdicts.isForAll(repository, signal))) return
+    if (absence === undefined) await this.#tried(this.#parts.index.forgetListings(repository))
+    else if (await this.#isKnown(repository, subject)) await this.#absences.remember(repository, absence)
+  }
+
+  /** By what is shown, or by a tag alone: oras asks for the referrers of what a tag points to before it has that. */
+  async #isKnown(repository: Repository, subject: Digest | undefined): Promise<boolean> {
+    const { index } = this.#parts
+    if (subject && (await this.#tried(index.mayShow(repository, subject)))) return true
+    return ((await this.#tried(index.tagsOf(repository))) ?? []).length > 0
   }
 
   async #knownTags(repository: Repository, page: Page) {
