@@ -60,7 +60,7 @@ export type Parts = {
   readonly front: Front
   /** The names of the upstreams, the default first. */
   readonly upstreams: readonly string[]
-  /** Goes on by another configuration, as far as that can be done. @throws why nothing was taken over */
+  /** Goes on by another configuration, as far as that can be done. @throws why not all was taken over */
   readonly reload: (config: Config) => void
 }
 

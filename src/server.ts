@@ -65,7 +65,7 @@ export class Server implements AsyncDisposable {
 
   /**
    * Goes on by another configuration, as far as that can be done while it runs; requests under way end by the old one.
-   * @returns the keys that have changed and need a restart @throws why nothing was taken over
+   * @returns the keys that have changed and need a restart @throws why not all of it was taken over
    */
   reload(wanted: Config): readonly string[] {
     const { config, waiting } = reloadedOf(this.#config, wanted)
